@@ -1,0 +1,214 @@
+"""Batches, and the samplers that draw them from rows, one after another without end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from lstmcast.arrays import Array
+from lstmcast.errors import InvalidError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What an engine computes a loss on.
+
+    Attributes:
+        inputs: ``(N, T, F)``.
+        targets: ``(N, T, O)``.
+        weights: ``(N, T)``, the weight of each step in the loss, 0 where it is masked; None: all 1.
+        feedback: ``(N, T)`` of bool; where True the network reads its own prediction instead of the
+            first O input features; None: nowhere.
+        delay: a prediction made at step t is read at step ``t + delay`` (the horizon).
+        initial_state: ``(N, S)`` with S the network's `state_size`; None: zero.
+    """
+
+    inputs: Array
+    targets: Array
+    weights: Array | None = None
+    feedback: Array | None = None
+    delay: int = 1
+    initial_state: Array | None = None
+
+
+class Sampler(Protocol):
+    """An endless stream of training batches that can be stopped and taken up again."""
+
+    batches_per_epoch: int | None
+
+    def next(self) -> Batch:
+        """Draw the next batch."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return all that decides the batches to come, as JSON."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up the stream where `state` was called."""
+        ...
+
+
+def windows(rows: Array, timesteps: int, horizon: int) -> tuple[Array, Array]:
+    """View ``rows`` (N, L, F) as all windows of inputs and the targets ``horizon`` steps later.
+
+    Returns:
+        Two views of ``rows``, each ``(N, L - timesteps - horizon + 1, timesteps, F)``.
+    """
+    view = sliding_window_view(rows, timesteps + horizon, axis=1).swapaxes(2, 3)
+    return view[:, :, :timesteps], view[:, :, horizon:]
+
+
+def loss_weights(lengths: Array, timesteps: int, *, last_step: bool, warmup: int) -> Array:
+    """Weigh the steps of sequences of the given ``lengths`` (N,), padded on the right to ``timesteps``.
+
+    Returns:
+        ``(N, timesteps)``: 1 on each step that counts: the last one of each sequence, or all but the
+        first ``warmup``.
+    """
+    step = np.arange(timesteps)
+    end = lengths[:, None]
+    counted = step == end - 1 if last_step else (step >= warmup) & (step < end)
+    return counted.astype(np.float64)
+
+
+class WindowSampler:
+    """Draws windows of one length from rows, each window once an epoch."""
+
+    def __init__(
+        self,
+        rows: Array,
+        timesteps: int,
+        horizon: int,
+        *,
+        batch_size: int | None,
+        seed: int,
+        last_step: bool,
+        warmup: int,
+        shuffle: bool,
+        drop_last: bool,
+    ) -> None:
+        """Make a sampler; ``batch_size`` None takes all windows at once.
+
+        Raises:
+            InvalidError: if the batch is larger than the number of windows.
+        """
+        self._inputs, self._targets = windows(rows, timesteps, horizon)
+        count = self._inputs.shape[0] * self._inputs.shape[1]
+        self._size = batch_size or count
+        if self._size > count:
+            raise InvalidError(
+                f"training.batch_size: {batch_size} is more than the {count} training windows"
+                f" ({self._inputs.shape[0]} rows, {self._inputs.shape[1]} windows in each)",
+                f"use at most {count}, or null to take all of them at once",
+            )
+        if warmup >= timesteps and not last_step:
+            raise InvalidError(
+                f"training.warmup: {warmup} masks all {timesteps} steps of a window", f"use less than {timesteps}"
+            )
+        self.batches_per_epoch: int | None = count // self._size if drop_last else -(-count // self._size)
+        self._shuffle = shuffle and self._size < count
+        self._weights = loss_weights(np.full(self._size, timesteps), timesteps, last_step=last_step, warmup=warmup)
+        self._horizon = horizon
+        self._count = count
+        self._random = np.random.default_rng(seed)
+        self._start_epoch()
+
+    def _start_epoch(self) -> None:
+        self._position = 0
+        self._epoch_state = self._random.bit_generator.state
+        self._order = self._random.permutation(self._count) if self._shuffle else None
+
+    def _take(self, view: Array, start: int, stop: int) -> Array:
+        rows, starts = view.shape[:2]
+        if self._order is None and 1 in (rows, starts):
+            # one row, or one window a row: still a view
+            return (view[0] if rows == 1 else view[:, 0])[start:stop]
+        chosen = np.arange(start, stop) if self._order is None else self._order[start:stop]
+        taken: Array = view[np.divmod(chosen, starts)]
+        return taken
+
+    def next(self) -> Batch:
+        """Draw the next batch; the last one of an epoch may be smaller."""
+        if self._position == self.batches_per_epoch:
+            self._start_epoch()
+        start = self._position * self._size
+        stop = min(start + self._size, self._count)
+        self._position += 1
+        return Batch(
+            self._take(self._inputs, start, stop),
+            self._take(self._targets, start, stop),
+            self._weights[: stop - start],
+            delay=self._horizon,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return the generator's state at the start of the epoch and the position in it."""
+        return {"epoch": self._epoch_state, "position": self._position}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Draw the epoch's order again and go to the position."""
+        self._random.bit_generator.state = state["epoch"]
+        self._start_epoch()
+        self._position = int(state["position"])
+
+
+class SegmentSampler:
+    """Draws segments with a random start and a random end, padded on the right and masked."""
+
+    batches_per_epoch: int | None = None
+
+    def __init__(
+        self,
+        rows: Array,
+        horizon: int,
+        minimum: int,
+        maximum: int,
+        *,
+        batch_size: int | None,
+        seed: int,
+        last_step: bool,
+        warmup: int,
+    ) -> None:
+        """Draw segments of ``minimum`` to ``maximum`` steps (both included) from ``rows`` (N, L, F).
+
+        Raises:
+            InvalidError: if there is no batch size, or the warm-up masks the shortest segment.
+        """
+        if batch_size is None:
+            raise InvalidError(
+                "training.batch_size: null (all data at once) is not possible with random segments", "give a number"
+            )
+        if warmup >= minimum and not last_step:
+            raise InvalidError(
+                f"training.warmup: {warmup} masks all of a segment of data.min_timesteps {minimum} steps"
+            )
+        self._rows, self._horizon, self._minimum, self._maximum = rows, horizon, minimum, maximum
+        self._size, self._last_step, self._warmup = batch_size, last_step, warmup
+        self._random = np.random.default_rng(seed)
+
+    def next(self) -> Batch:
+        """Draw the next batch, as wide as its longest segment."""
+        lengths = self._random.integers(self._minimum, self._maximum + 1, self._size)
+        rows = self._random.integers(0, len(self._rows), self._size)
+        starts = self._random.integers(0, self._rows.shape[1] - lengths - self._horizon + 1)
+        timesteps = int(lengths.max())
+        step = np.arange(timesteps)
+        inside = step < lengths[:, None]
+        # a padded step reads the segment's first value: finite, and its weight is 0
+        index = starts[:, None] + np.where(inside, step, 0)
+        inputs = self._rows[rows[:, None], index]
+        targets = self._rows[rows[:, None], index + self._horizon]
+        weights = loss_weights(lengths, timesteps, last_step=self._last_step, warmup=self._warmup)
+        return Batch(inputs, targets, weights, delay=self._horizon)
+
+    def state(self) -> dict[str, Any]:
+        """Return the generator's state."""
+        return dict(self._random.bit_generator.state)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Set the generator's state."""
+        self._random.bit_generator.state = state

@@ -1,0 +1,135 @@
+"""What every generator returns: rows to train on, rows held out, and how to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lstmcast.arrays import Array
+from lstmcast.data.batches import Sampler
+from lstmcast.errors import InvalidError
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Standardisation ``(value - mean) / scale`` of each feature; ``mean`` and ``scale`` are ``(F,)``."""
+
+    mean: Array
+    scale: Array
+
+    @classmethod
+    def identity(cls, features: int) -> Scaler:
+        """Return the scaler that changes nothing."""
+        return cls(np.zeros(features), np.ones(features))
+
+    @classmethod
+    def fit(cls, values: Array) -> Scaler:
+        """Fit to ``values`` (..., F); a constant feature keeps the scale 1."""
+        flat = values.reshape(-1, values.shape[-1])
+        scale = flat.std(axis=0)
+        return cls(flat.mean(axis=0), np.where(scale > 0, scale, 1.0))
+
+    def apply(self, values: Array) -> Array:
+        """From the user's units to the network's."""
+        return (values - self.mean) / self.scale
+
+    def invert(self, values: Array) -> Array:
+        """From the network's units to the user's."""
+        return values * self.scale + self.mean
+
+
+@dataclass(frozen=True)
+class Held:
+    """Rows held out from training, with what is known of them and what is asked.
+
+    Attributes:
+        rows: ``(N, L, F)``, scaled; a view where the generator allows it.
+        origin: a rollout reads ``rows[:, :origin]`` and forecasts ``rows[:, origin:]``.
+        scored_from: next-step errors are measured on ``rows[:, scored_from:known]``.
+        known: observations end here; what lies beyond is a synthetic continuation, known to us alone.
+    """
+
+    rows: Array
+    origin: int
+    scored_from: int
+    known: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A generator's product.
+
+    Attributes:
+        columns: name of each feature.
+        scaler: from the user's units to the rows' units.
+        train: ``(N, L, F)``, scaled; baselines are fitted on it.
+        validation: held-out rows for model selection, or None.
+        test: held-out rows for the final scores; nothing is ever selected on them.
+        context: a forecast reads at most this many of the last known values.
+        horizon: an output is a forecast this many steps after its input.
+        sampler: makes the endless stream of training batches:
+            ``sampler(batch_size, seed, last_step=..., warmup=...)``.
+    """
+
+    columns: tuple[str, ...]
+    scaler: Scaler
+    train: Array
+    validation: Held | None
+    test: Held
+    context: int
+    horizon: int
+    sampler: Callable[..., Sampler]
+
+
+def check_window(where: str, available: int, timesteps: int, horizon: int) -> None:
+    """Refuse windows that do not fit into ``available`` steps.
+
+    Raises:
+        InvalidError: if ``timesteps + horizon`` exceeds ``available``.
+    """
+    if timesteps + horizon > available:
+        raise InvalidError(
+            f"data: a window of timesteps {timesteps} + horizon {horizon} = {timesteps + horizon} steps does not"
+            f" fit into the {where}, which has {available}",
+            "lower data.timesteps or data.horizon, or give more data",
+        )
+
+
+@dataclass(frozen=True)
+class Borders:
+    """Where a series of ``length`` steps is cut, in time order: train | validation | test."""
+
+    train: int
+    validation: int
+    length: int
+
+    @classmethod
+    def cut(cls, length: int, validation_share: float, test_share: float) -> Borders:
+        """Cut by shares of the length.
+
+        Raises:
+            InvalidError: if a part would be empty.
+        """
+        test = round(length * test_share)
+        validation = round(length * validation_share)
+        train = length - validation - test
+        if train < 1 or test < 1 or (validation_share and not validation):
+            raise InvalidError(
+                f"data: {length} steps split into {train} for training, {validation} for validation and {test}"
+                " for the test; each part needs at least one"
+            )
+        return cls(train, train + validation, length)
+
+    def held(self, rows: Array, start: int, end: int) -> Held:
+        """Hold out ``rows[:, start:end]``; a forecast may look back at what came before ``start``."""
+        return Held(rows[:, :end], origin=start, scored_from=start, known=end)
+
+    def validation_held(self, rows: Array) -> Held | None:
+        """Return the part between training and test, if there is one."""
+        return self.held(rows, self.train, self.validation) if self.validation > self.train else None
+
+    def test_held(self, rows: Array) -> Held:
+        """Return the part after ``validation``."""
+        return self.held(rows, self.validation, self.length)

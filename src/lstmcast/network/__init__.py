@@ -1,0 +1,1 @@
+"""The network: one description, one set of parameters, two engines that run it."""

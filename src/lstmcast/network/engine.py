@@ -1,0 +1,47 @@
+"""The seam between a network and all that trains it, forecasts with it or checks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+from lstmcast.arrays import Array
+from lstmcast.data.batches import Batch
+from lstmcast.network.description import Network
+from lstmcast.network.parameters import Parameters
+
+EngineName = Literal["numpy", "torch"]
+
+
+class Engine(Protocol):
+    """Runs a network forward, backward and on its own predictions."""
+
+    network: Network
+    parameters: Parameters
+
+    def loss_and_gradient(self, batch: Batch) -> float:
+        """Return the weighted mean squared error; overwrite ``parameters.gradient``."""
+        ...
+
+    def predict(self, inputs: Array) -> Array:
+        """Return the outputs ``(N, T, O)`` along true inputs ``(N, T, F)``, from the zero state."""
+        ...
+
+    def stream(self, history: Array, delay: int = 1) -> Iterator[Array]:
+        """Read ``history`` (N, T, F), then yield one forecast ``(N, O)`` after another, without end.
+
+        The first forecast is of the step after the history; each is read as an input ``delay``
+        steps after the input that it was made from, so T must be at least ``delay``.
+        """
+        ...
+
+
+def make_engine(name: EngineName, network: Network, parameters: Parameters) -> Engine:
+    """Make the engine ``name``; torch is imported only for its own."""
+    if name == "numpy":
+        from lstmcast.network.numpy_engine import NumpyEngine
+
+        return NumpyEngine(network, parameters)
+    from lstmcast.network.torch_engine import TorchEngine
+
+    return TorchEngine(network, parameters)

@@ -1,0 +1,246 @@
+"""The NumPy engine: forward and backward by hand.
+
+Time comes first and features before the batch: inputs ``(T, F, B)``, states ``(H, B)``. Each layer's
+inputs lie in one array z with z(t) = [x(t); h(t-1); 1], so that one product W z(t) serves input, state and
+bias, and its transpose the whole way back. See ``cells/`` for what happens between the products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lstmcast.arrays import Array
+from lstmcast.data.batches import Batch
+from lstmcast.network.cells import CELLS
+from lstmcast.network.description import Network
+from lstmcast.network.head import Head
+from lstmcast.network.parameters import Parameters
+
+# a chunk of steps whose copies (in numbers) stay in the processor's cache
+CHUNK = 2**17
+
+
+class LayerTape:
+    """All that one layer remembers of T steps on a batch of B."""
+
+    def __init__(self, T: int, D: int, H: int, B: int, rows: int, states: int, dtype: np.dtype[np.generic]) -> None:
+        self.z: Array = np.zeros((T + 1, D + H + 1, B), dtype)
+        self.z[:, -1] = 1
+        self.a: Array = np.empty((T, rows * H, B), dtype)
+        self.x, self.h = self.z[:, :D], self.z[:, D:-1]
+        memory = (T, H, B) if states == 2 else (T, 0, B)
+        self.c: Array = np.zeros((T + 1, *memory[1:]), dtype)
+        self.tanh_c: Array = np.empty(memory, dtype)
+        # views are made once: making them costs as much as a small product
+        self.forward_steps = list(
+            zip(self.z, self.a, self.h, self.c, self.h[1:], self.c[1:], self.tanh_c, self.x, strict=False)
+        )
+
+
+class Tape:
+    """All that a network remembers of T steps on a batch of B."""
+
+    def __init__(self, network: Network, parameters: Parameters, T: int, B: int) -> None:
+        dtype = parameters.values.dtype
+        cell = CELLS[network.cell]
+        sizes = (network.input_size, *network.hidden_sizes)
+        self.layers = [
+            LayerTape(T, D, H, B, cell.rows, cell.states, dtype) for D, H in zip(sizes, sizes[1:], strict=False)
+        ]
+        self.head = Head(network, parameters.views, self.layers[-1].h[1:], self.layers[0].x[:T])
+
+    def states(self, t: int) -> Iterator[Array]:
+        """Yield the views ``(H, B)`` of the state before step t: h, then c if there is one, layer by layer."""
+        for layer in self.layers:
+            yield layer.h[t]
+            if layer.c.shape[1]:
+                yield layer.c[t]
+
+
+class NumpyEngine:
+    """Runs a network by hand-derived forward and backward passes, in the parameters' dtype."""
+
+    def __init__(self, network: Network, parameters: Parameters) -> None:
+        self.network = network
+        self.parameters = parameters
+        self._cell = CELLS[network.cell]
+        self._tapes: dict[tuple[int, int], Tape] = {}
+
+    def loss_and_gradient(self, batch: Batch) -> float:
+        """Return the weighted mean squared error; overwrite ``parameters.gradient``."""
+        # a diverging network overflows; the training loop looks at the loss
+        with np.errstate(over="ignore", invalid="ignore"):
+            weights = self._packed()
+            tape, fed = self._forward(batch, weights)
+            loss, dy = self._loss(batch, tape.head.y)
+            self._backward(batch, weights, tape, fed, dy)
+        return float(loss.real)
+
+    def loss(self, batch: Batch) -> np.generic:
+        """Return the loss alone, in the parameters' dtype: complex parameters give a complex loss."""
+        tape, _ = self._forward(batch, self._packed())
+        return self._loss(batch, tape.head.y)[0]
+
+    def predict(self, inputs: Array) -> Array:
+        """Return the outputs ``(N, T, O)`` along true inputs ``(N, T, F)``, from the zero state."""
+        tape, _ = self._forward(Batch(inputs, inputs), self._packed())
+        return tape.head.y.transpose(2, 0, 1).copy()
+
+    def stream(self, history: Array, delay: int = 1) -> Iterator[Array]:
+        """Read ``history`` (N, T, F), then yield one forecast ``(N, O)`` after another, without end."""
+        weights = self._packed()
+        N, T, _ = history.shape
+        past, _ = self._forward(Batch(history, history), weights)
+        tape = Tape(self.network, self.parameters, 1, N)
+        for now, last in zip(tape.states(0), past.states(T), strict=True):
+            now[...] = last
+        pending = list(past.head.y[T - delay :].copy())
+        del past
+        x = tape.layers[0].x[0]
+        while True:
+            y = pending.pop(0)
+            yield y.T
+            x[:] = y
+            self._step(weights, tape, 0)
+            pending.append(tape.head.forward(0).copy())
+            for before, after in zip(tape.states(0), tape.states(1), strict=True):
+                before[...] = after
+
+    def _packed(self) -> list[Array]:
+        views, cell = self.parameters.views, self._cell
+        return [
+            cell.pack(*(views[f"cells.{layer}.{name}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")))
+            for layer in range(len(self.network.hidden_sizes))
+        ]
+
+    def _tape(self, T: int, B: int) -> Tape:
+        # batches come in one or two shapes: keep their arrays from step to step
+        if (T, B) not in self._tapes:
+            if len(self._tapes) == 2:
+                self._tapes.clear()
+            self._tapes[T, B] = Tape(self.network, self.parameters, T, B)
+        return self._tapes[T, B]
+
+    def _step(self, weights: Sequence[Array], tape: Tape, t: int) -> None:
+        last = len(weights) - 1
+        for index, (W, layer) in enumerate(zip(weights, tape.layers, strict=True)):
+            z, a, h_prev, c_prev, h, c, tanh_c, _ = layer.forward_steps[t]
+            np.matmul(W, z, out=a)
+            self._cell.forward(a, h_prev, c_prev, h, c, tanh_c)
+            if index < last:
+                tape.layers[index + 1].x[t] = h
+
+    def _forward(self, batch: Batch, weights: Sequence[Array]) -> tuple[Tape, int]:
+        """Fill a tape; return it and the first step that reads a prediction (T if none does)."""
+        B, T, _ = batch.inputs.shape
+        tape = self._tape(T, B)
+        x, y, O = tape.layers[0].x, tape.head.y, self.network.output_size
+        x[:T] = batch.inputs.transpose(1, 2, 0)
+        start = 0
+        for state in tape.states(0):
+            stop = start + len(state)
+            state[...] = 0 if batch.initial_state is None else batch.initial_state[:, start:stop].T
+            start = stop
+        fed = first_fed(batch)
+        alone = max(0, fed - batch.delay)
+        for t in range(T):
+            if batch.feedback is not None and t >= fed:
+                np.copyto(x[t, :O], y[t - batch.delay], where=batch.feedback[:, t])
+            self._step(weights, tape, t)
+            if t >= alone:
+                tape.head.forward(t)
+        tape.head.forward(slice(min(first_counted(batch), alone), alone))
+        return tape, fed
+
+    @staticmethod
+    def _loss(batch: Batch, y: Array) -> tuple[np.generic, Array]:
+        """L = Σ w (y - target)² / (O Σ w) and dL/dy, ``(T, O, B)``."""
+        first = first_counted(batch)
+        target = batch.targets.transpose(1, 2, 0)[first:]
+        difference = y[first:] - target
+        dy = np.zeros_like(y)
+        if batch.weights is None:
+            share = np.full((1, 1, 1), 1 / difference.size)
+        else:
+            w = batch.weights.T[first:, None]
+            share = w / (w.sum() * y.shape[1])
+        np.multiply(difference, share, out=dy[first:], casting="same_kind")
+        loss = (difference * dy[first:]).sum()
+        dy *= 2
+        return loss, dy
+
+    def _backward(self, batch: Batch, weights: Sequence[Array], tape: Tape, fed: int, dy: Array) -> None:
+        T, O, B = dy.shape
+        H = self.network.hidden_sizes
+        first, alone = first_counted(batch), max(0, fed - batch.delay)
+        output_from = min(first, alone)
+        dhs = [np.zeros((h, B), dy.dtype) for h in H]
+        dcs = [np.zeros((layer.c.shape[1], B), dy.dtype) for layer in tape.layers]
+        dtop = tape.head.backward(slice(output_from, alone), dy)
+        transposed = [np.ascontiguousarray(W[:, :-1].T) for W in weights]
+        top = len(H) - 1
+        for t in reversed(range(T)):
+            if t >= alone:
+                dhs[top] += tape.head.backward(t, dy)
+            elif t >= output_from:
+                dhs[top] += dtop[t - output_from]
+            for index in range(top, -1, -1):
+                _, a, h_prev, c_prev, _, _, tanh_c, x = tape.layers[index].forward_steps[t]
+                dh, D = dhs[index], len(x)
+                self._cell.backward(a, h_prev, c_prev, tanh_c, dh, dcs[index])
+                if index == 0 and t < fed:
+                    # nobody asks for the gradient of a true input
+                    dh += transposed[0][D:] @ a
+                    continue
+                dz = transposed[index] @ a
+                dh += dz[D:]
+                if index > 0:
+                    dhs[index - 1] += dz[:D]
+                elif batch.feedback is not None:
+                    dx = dz[:O] + dy[t] if self.network.residual else dz[:O]
+                    np.add(dy[t - batch.delay], dx, out=dy[t - batch.delay], where=batch.feedback[:, t])
+        self._write_gradient(tape, output_from)
+
+    def _write_gradient(self, tape: Tape, output_from: int) -> None:
+        views = self.parameters.gradient_views
+        for index, layer in enumerate(tape.layers):
+            dW = sum_of_products(layer.a, layer.z[:-1])
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            self._cell.unpack(dW, *(views[f"cells.{index}.{name}"] for name in names))
+        tape.head.write_gradient(output_from, views)
+
+
+def first_fed(batch: Batch) -> int:
+    """Return the first step at which any sequence reads its own prediction; T if none does.
+
+    Raises:
+        ValueError: if a prediction is read before one has been made.
+    """
+    if batch.feedback is None or not batch.feedback.any():
+        return batch.inputs.shape[1]
+    fed = int(batch.feedback.any(axis=0).argmax())
+    if fed < batch.delay:
+        raise ValueError(f"step {fed} cannot read a prediction made {batch.delay} steps before it")
+    return fed
+
+
+def first_counted(batch: Batch) -> int:
+    """Return the first step that has a weight in the loss."""
+    return 0 if batch.weights is None else int(batch.weights.any(axis=0).argmax())
+
+
+def sum_of_products(left: Array, right: Array) -> Array:
+    """Return Σ_t left(t) right(t)ᵀ, for ``(T, R, B)`` and ``(T, C, B)``: ``(R, C)``.
+
+    Many steps make one large product, few enough that its operands stay in cache.
+    """
+    T, R, B = left.shape
+    C = right.shape[1]
+    chunk = max(1, CHUNK // ((R + C) * B))
+    total = np.zeros((R, C), left.dtype)
+    for start in range(0, T, chunk):
+        part = slice(start, start + chunk)
+        total += left[part].swapaxes(0, 1).reshape(R, -1) @ right[part].swapaxes(0, 1).reshape(C, -1).T
+    return total

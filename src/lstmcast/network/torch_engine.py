@@ -1,0 +1,151 @@
+"""The torch engine: the same network as a stack of ``torch.nn`` cells, with autograd.
+
+Its modules' parameters are views into the same flat vector, and so are their gradients: nothing is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lstmcast.arrays import Array
+from lstmcast.data.batches import Batch
+from lstmcast.network.cells import CELLS
+from lstmcast.network.description import Network
+from lstmcast.network.numpy_engine import first_fed
+from lstmcast.network.parameters import Parameters
+
+State = tuple[Tensor, ...]
+
+
+class TorchEngine:
+    """Runs a network by ``nn.LSTMCell``, ``nn.GRUCell`` or ``nn.RNNCell``.
+
+    Steps that read true inputs go through the fused ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` where all layers
+    have one size, which computes the same.
+    """
+
+    def __init__(self, network: Network, parameters: Parameters, *, fused: bool = True) -> None:
+        self.network = network
+        self.parameters = parameters
+        self._states = CELLS[network.cell].states
+        kind = CELLS[network.cell].torch_name
+        with torch.device("meta"):
+            self._cells = [
+                getattr(nn, kind + "Cell")(inputs, hidden)
+                for inputs, hidden in pairwise((network.input_size, *network.hidden_sizes))
+            ]
+            self._head = [
+                nn.Linear(inputs, width)
+                for inputs, width in pairwise((network.hidden_sizes[-1], *network.head_sizes, network.output_size))
+            ]
+            one_size = len(set(network.hidden_sizes)) == 1
+            self._fused = (
+                getattr(nn, kind)(network.input_size, network.hidden_sizes[0], len(self._cells))
+                if fused and one_size
+                else None
+            )
+        self._dtype = torch.from_numpy(parameters.values).dtype
+        for full_name, view in parameters.views.items():
+            part, index, name = full_name.split(".")
+            shared = nn.Parameter(torch.from_numpy(view))
+            shared.grad = torch.from_numpy(parameters.gradient_views[full_name])
+            module = self._cells[int(index)] if part == "cells" else self._head[int(index)]
+            setattr(module, name, shared)
+            if part == "cells" and self._fused is not None:
+                setattr(self._fused, f"{name}_l{index}", shared)
+
+    def loss_and_gradient(self, batch: Batch) -> float:
+        """Return the weighted mean squared error; overwrite ``parameters.gradient``."""
+        self.parameters.gradient[:] = 0
+        outputs = self._outputs(batch)
+        error = (outputs - self._tensor(batch.targets)) ** 2
+        if batch.weights is None:
+            loss = error.mean()
+        else:
+            w = self._tensor(batch.weights)[:, :, None]
+            loss = (error * w).sum() / (w.sum() * error.shape[2])
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    def predict(self, inputs: Array) -> Array:
+        """Return the outputs ``(N, T, O)`` along true inputs ``(N, T, F)``, from the zero state."""
+        with torch.no_grad():
+            outputs: Array = self._outputs(Batch(inputs, inputs)).numpy()
+        return outputs
+
+    def stream(self, history: Array, delay: int = 1) -> Iterator[Array]:
+        """Read ``history`` (N, T, F), then yield one forecast ``(N, O)`` after another, without end."""
+        with torch.no_grad():
+            x = self._tensor(history)
+            top, states = self._run(x, self._initial(Batch(history, history)))
+            pending = list(self._predict(top, x)[:, -delay:].unbind(1))
+        while True:
+            y = pending.pop(0)
+            yield y.numpy()
+            with torch.no_grad():
+                h, states = self._step(y, states)
+                pending.append(self._predict(h, y))
+
+    def _tensor(self, array: Array) -> Tensor:
+        # a view of a view may be read-only or have negative strides; torch takes neither
+        return torch.from_numpy(np.require(array, requirements="W")).to(self._dtype)
+
+    def _initial(self, batch: Batch) -> list[State]:
+        N = len(batch.inputs)
+        whole = (
+            torch.zeros(N, self.network.state_size, dtype=self._dtype)
+            if batch.initial_state is None
+            else self._tensor(batch.initial_state)
+        )
+        sizes = [H for H in self.network.hidden_sizes for _ in range(self._states)]
+        parts = whole.split(sizes, dim=1)
+        return [tuple(parts[i : i + self._states]) for i in range(0, len(parts), self._states)]
+
+    def _step(self, x: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+        after: list[State] = []
+        for cell, state in zip(self._cells, states, strict=True):
+            out = cell(x, state if self._states == 2 else state[0])
+            after.append(out if self._states == 2 else (out,))
+            x = after[-1][0]
+        return x, after
+
+    def _run(self, x: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+        """Read true inputs ``(N, T, F)``; return the top states ``(N, T, H)`` and the states after them."""
+        if self._fused is not None:
+            stacked = [torch.stack(parts) for parts in zip(*states, strict=True)]
+            top, last = self._fused(x.swapaxes(0, 1), tuple(stacked) if self._states == 2 else stacked[0])
+            parts = last if self._states == 2 else (last,)
+            return top.swapaxes(0, 1), [tuple(part[i] for part in parts) for i in range(len(states))]
+        tops = []
+        for x_t in x.unbind(1):
+            h, states = self._step(x_t, states)
+            tops.append(h)
+        return torch.stack(tops, dim=1), states
+
+    def _predict(self, h: Tensor, x: Tensor) -> Tensor:
+        y = h
+        for layer in self._head[:-1]:
+            y = torch.relu(layer(y))
+        y = self._head[-1](y)
+        return y + x[..., : self.network.output_size] if self.network.residual else y
+
+    def _outputs(self, batch: Batch) -> Tensor:
+        x = self._tensor(batch.inputs)
+        fed, T = first_fed(batch), x.shape[1]
+        top, states = self._run(x[:, :fed], self._initial(batch))
+        outputs = self._predict(top, x[:, :fed])
+        if batch.feedback is None or fed == T:
+            return outputs
+        feedback = torch.from_numpy(np.require(batch.feedback, requirements="W"))
+        single = list(outputs.unbind(1))
+        for t in range(fed, T):
+            own = torch.where(feedback[:, t, None], single[t - batch.delay], x[:, t, : self.network.output_size])
+            x_t = torch.cat([own, x[:, t, self.network.output_size :]], dim=1)
+            h, states = self._step(x_t, states)
+            single.append(self._predict(h, x_t))
+        return torch.stack(single, dim=1)
