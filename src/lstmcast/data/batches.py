@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ class Batch:
         feedback: ``(N, T)`` of bool; where True the network reads its own prediction instead of the
             first O input features; None: nowhere.
         delay: a prediction made at step t is read at step ``t + delay`` (the horizon).
+        lengths: ``(N,)``, the steps of each sequence before its padding; None: all T.
         initial_state: ``(N, S)`` with S the network's `state_size`; None: zero.
     """
 
@@ -32,6 +34,7 @@ class Batch:
     feedback: Array | None = None
     delay: int = 1
     initial_state: Array | None = None
+    lengths: Array | None = None
 
 
 class Sampler(Protocol):
@@ -85,7 +88,7 @@ class WindowSampler:
         horizon: int,
         *,
         batch_size: int | None,
-        seed: int,
+        seed: Sequence[int],
         last_step: bool,
         warmup: int,
         shuffle: bool,
@@ -169,7 +172,7 @@ class SegmentSampler:
         maximum: int,
         *,
         batch_size: int | None,
-        seed: int,
+        seed: Sequence[int],
         last_step: bool,
         warmup: int,
     ) -> None:
@@ -203,7 +206,7 @@ class SegmentSampler:
         inputs = self._rows[rows[:, None], index]
         targets = self._rows[rows[:, None], index + self._horizon]
         weights = loss_weights(lengths, timesteps, last_step=self._last_step, warmup=self._warmup)
-        return Batch(inputs, targets, weights, delay=self._horizon)
+        return Batch(inputs, targets, weights, delay=self._horizon, lengths=lengths)
 
     def state(self) -> dict[str, Any]:
         """Return the generator's state."""

@@ -69,6 +69,7 @@ class Dataset:
         test: held-out rows for the final scores; nothing is ever selected on them.
         context: a forecast reads at most this many of the last known values.
         horizon: an output is a forecast this many steps after its input.
+        shortest: steps of the shortest training window.
         sampler: makes the endless stream of training batches:
             ``sampler(batch_size, seed, last_step=..., warmup=...)``.
     """
@@ -80,6 +81,7 @@ class Dataset:
     test: Held
     context: int
     horizon: int
+    shortest: int
     sampler: Callable[..., Sampler]
 
 

@@ -51,5 +51,6 @@ class RandomSegments(Section):
             test=borders.test_held(rows),
             context=self.max_timesteps,
             horizon=self.horizon,
+            shortest=self.min_timesteps,
             sampler=partial(SegmentSampler, train, self.horizon, self.min_timesteps, self.max_timesteps),
         )

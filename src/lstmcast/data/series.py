@@ -49,6 +49,7 @@ class Series(Section):
             test=borders.test_held(rows),
             context=self.timesteps + self.horizon - 1,
             horizon=self.horizon,
+            shortest=self.timesteps,
             sampler=partial(
                 WindowSampler, train, self.timesteps, self.horizon, shuffle=self.shuffle, drop_last=self.drop_last
             ),

@@ -79,6 +79,7 @@ class SineBank(Section):
             test=held(0, self.test_sequences),
             context=self.length - self.horizon,
             horizon=self.horizon,
+            shortest=timesteps,
             sampler=partial(
                 WindowSampler, train, timesteps, self.horizon, shuffle=self.shuffle, drop_last=self.drop_last
             ),

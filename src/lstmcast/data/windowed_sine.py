@@ -42,8 +42,9 @@ class WindowedSine(Section):
 
         def held(start: int, end: int) -> Held:
             check_window("part held out", end - start, self.timesteps, self.horizon)
-            first = self.timesteps + self.horizon - 1
-            return Held(rows[:, start:end], origin=first, scored_from=first, known=end - start)
+            # the network's first window begins at the border; baselines may look back across it
+            first = start + self.timesteps + self.horizon - 1
+            return Held(rows[:, :end], origin=first, scored_from=first, known=end)
 
         train = rows[:, : borders.train]
         return Dataset(
@@ -54,6 +55,7 @@ class WindowedSine(Section):
             test=held(borders.validation, borders.length),
             context=self.timesteps + self.horizon - 1,
             horizon=self.horizon,
+            shortest=self.timesteps,
             sampler=partial(
                 WindowSampler, train, self.timesteps, self.horizon, shuffle=self.shuffle, drop_last=self.drop_last
             ),

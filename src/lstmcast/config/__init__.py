@@ -1,0 +1,1 @@
+"""The YAML file: its schema, its loader, the configs shipped with the program."""

@@ -1,0 +1,1 @@
+"""Forecasts: rollouts, baselines, metrics, the verdict."""

@@ -1,0 +1,177 @@
+"""Scores of a forecaster on held-out rows, beside the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lstmcast.arrays import Array
+from lstmcast.data.dataset import Dataset, Held
+from lstmcast.errors import InvalidError
+from lstmcast.forecasting import metrics
+from lstmcast.forecasting.baselines import fit_baselines
+from lstmcast.forecasting.rollout import Forecaster
+from lstmcast.forecasting.verdict import Verdict, judge
+
+HORIZONS = (1, 10, 100, 1000)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Errors of one forecast: of the next step, and over the first h steps of the rollout for each h."""
+
+    label: str
+    next_step: float | None
+    rollout: dict[int, float]
+    forecast: Array
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All scores, in the user's units (several columns: in standard deviations of the training part).
+
+    Attributes:
+        model: the network's score; its ``forecast`` is ``(M, K, F)``, M = series × origins.
+        baselines: name to score.
+        truth: ``(M, K, F)``, in the user's units, as are all forecasts.
+        history: the known values before each forecast, ``(M, T, F)``.
+        origins: the step in the test rows at which each rollout starts.
+        left_out: horizons asked for that are longer than the truth.
+    """
+
+    model: Score
+    baselines: dict[str, Score]
+    truth: Array
+    history: Array
+    columns: dict[str, dict[int, float]]
+    origins: list[int]
+    left_out: list[int]
+    amplitude_ratio: float
+    frequency_error: float
+    phase_error: float
+    valid_horizon: int
+    verdict: Verdict
+
+    def summary(self) -> dict[str, Any]:
+        """Return the scores as JSON, with the fields that scripts rely on."""
+
+        def rollout(score: Score) -> dict[str, Any]:
+            return {"rmse": {str(h): _finite(value) for h, value in score.rollout.items()}}
+
+        return {
+            "next_step": {"rmse": _finite(self.model.next_step)},
+            "rollout": {
+                **rollout(self.model),
+                "columns": {
+                    name: {str(h): _finite(value) for h, value in values.items()} for name, values in self.columns.items()
+                },
+                "origins": self.origins,
+                "valid_horizon": self.valid_horizon,
+                "amplitude_ratio": _finite(self.amplitude_ratio),
+                "frequency_error": _finite(self.frequency_error),
+                "phase_error": _finite(self.phase_error),
+            },
+            "baselines": {
+                name: {
+                    "label": score.label,
+                    "rollout": rollout(score),
+                    "skill": {
+                        str(h): _finite(1 - self.model.rollout[h] / value) if value else None
+                        for h, value in score.rollout.items()
+                    },
+                }
+                for name, score in self.baselines.items()
+            },
+            "verdict": self.verdict.text,
+            "verdict_kind": self.verdict.kind,
+        }
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else value
+
+
+def next_step_rmse(forecaster: Forecaster, held: Held, unit: Array) -> float:
+    """Return the RMSE of forecasts of ``rows[:, scored_from:known]`` from true values, times ``unit`` (F,)."""
+    forecast = forecaster.next_step(held.rows[:, : held.known])[:, held.scored_from :]
+    return metrics.rmse(forecast * unit, held.rows[:, held.scored_from : held.known] * unit)
+
+
+def rollout_rmse(forecaster: Forecaster, held: Held, steps: int) -> float:
+    """Return the RMSE of a rollout of ``steps`` from the origin of ``held``, in the network's units."""
+    truth = held.rows[:, held.origin : held.origin + steps]
+    return metrics.rmse(forecaster.rollout(held.rows[:, : held.origin], truth.shape[1]), truth)
+
+
+def evaluate(
+    forecaster: Forecaster, dataset: Dataset, horizons: Sequence[int] = HORIZONS, origins: int = 1
+) -> Evaluation:
+    """Score a forecaster on the test rows, from ``origins`` starting points spread evenly over them.
+
+    Raises:
+        InvalidError: if the test part holds fewer steps than the smallest horizon.
+    """
+    held, scaler = dataset.test, dataset.scaler
+    available = held.rows.shape[1] - held.origin
+    asked = sorted(set(horizons))
+    usable = [h for h in asked if h <= available]
+    if not usable:
+        raise InvalidError(
+            f"--horizons: the shortest is {asked[0]}, and the test part holds {available} steps after the first origin"
+        )
+    steps = usable[-1]
+    starts = sorted({int(start) for start in np.linspace(held.origin, held.origin + available - steps, origins)})
+    # each forecast stands on rows[:, :start]; baselines may read far back
+    truth = np.concatenate([held.rows[:, start : start + steps] for start in starts])
+    # one column is scored in the user's units, several in standard deviations
+    unit = scaler.scale if len(dataset.columns) == 1 else np.ones(len(dataset.columns))
+
+    def score(label: str, forecast: Array, next_step: float | None) -> Score:
+        errors = {h: metrics.rmse(forecast[:, :h] * unit, truth[:, :h] * unit) for h in usable}
+        return Score(label, next_step, errors, scaler.invert(forecast))
+
+    reach = min(dataset.context, starts[0])
+    histories = np.concatenate([held.rows[:, start - reach : start] for start in starts])
+    forecast = forecaster.rollout(histories, steps).astype(np.float64)
+    model = score("network", forecast, next_step_rmse(forecaster, held, unit))
+    baselines = {
+        name: score(
+            baseline.label,
+            np.concatenate([baseline.forecast(held.rows[:, :start], steps) for start in starts]),
+            None,
+        )
+        for name, baseline in fit_baselines(dataset.train).items()
+    }
+    deviation = dataset.train.std(axis=(0, 1))
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    verdict = judge(
+        forecast,
+        truth,
+        deviation,
+        model.rollout[steps],
+        {baseline.label: baseline.rollout[steps] for baseline in baselines.values()},
+    )
+    finite = np.nan_to_num(forecast, posinf=0, neginf=0)
+    long_enough = steps >= 8
+    return Evaluation(
+        model=model,
+        baselines=baselines,
+        truth=scaler.invert(truth),
+        history=scaler.invert(histories),
+        columns={
+            name: {
+                h: metrics.rmse(forecast[:, :h, f] * scaler.scale[f], truth[:, :h, f] * scaler.scale[f]) for h in usable
+            }
+            for f, name in enumerate(dataset.columns)
+        },
+        origins=starts,
+        left_out=[h for h in asked if h > available],
+        amplitude_ratio=metrics.amplitude_ratio(finite, truth) if long_enough else float("nan"),
+        frequency_error=metrics.frequency_error(finite, truth) if long_enough else float("nan"),
+        phase_error=metrics.phase_error(finite, truth) if long_enough else float("nan"),
+        valid_horizon=metrics.valid_steps(forecast, truth, deviation),
+        verdict=verdict,
+    )

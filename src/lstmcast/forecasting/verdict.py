@@ -1,0 +1,81 @@
+"""One line that says how a forecast fails, if it does: measured, not guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lstmcast.arrays import Array
+from lstmcast.forecasting import metrics
+
+# a forecast that leaves this many standard deviations has left the signal
+DIVERGED = 100.0
+HOLDS = 0.2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is wrong, in one word for scripts, and in one line for people."""
+
+    kind: str
+    text: str
+
+
+def judge(forecast: Array, truth: Array, scale: Array, model_rmse: float, baselines: Mapping[str, float]) -> Verdict:
+    """Judge a rollout ``(N, K, F)`` against the truth.
+
+    Args:
+        forecast: the rollout.
+        truth: what came.
+        scale: standard deviation of each feature of the training part, ``(F,)``.
+        model_rmse: the rollout's RMSE over all K steps.
+        baselines: label to RMSE over the same steps.
+    """
+    K = truth.shape[1]
+    holds = metrics.valid_steps(forecast, truth, scale, HOLDS)
+    kind, how = _failure(forecast, truth, scale, holds)
+    label, best = min(baselines.items(), key=lambda item: item[1])
+    if model_rmse <= best:
+        beside = f"beats every baseline; the next is {label}, with {best / max(model_rmse, 1e-300):.2g} times its error"
+    else:
+        beside = f"trails {label}, which has {_share(best / model_rmse)} of its error"
+        kind = "trails_baseline" if kind == "holds" else kind
+    span = f"all {K:,} steps" if holds == K else f"{holds:,} of {K:,} steps"
+    return Verdict(kind, f"{how}; stays within {HOLDS:.0%} of the signal's standard deviation for {span}; {beside}")
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}" if value >= 0.01 else "less than 1%"
+
+
+def _failure(forecast: Array, truth: Array, scale: Array, holds: int) -> tuple[str, str]:
+    """Name the failure, the gravest first."""
+    K = truth.shape[1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        distance = np.abs((forecast - truth.mean(axis=1, keepdims=True)) / scale).max(axis=(0, 2))
+    outside = ~(distance <= DIVERGED)
+    if outside.any():
+        return "diverges", f"diverges: at step {int(outside.argmax()) + 1:,} it is {DIVERGED:.0f} standard deviations off"
+    if holds == K:
+        return "holds", "holds"
+    if K < 8:
+        return "inaccurate", "is inaccurate"
+    half, quarter = K // 2, max(2, K // 4)
+    late = metrics.amplitude_ratio(forecast[:, half:], truth[:, half:])
+    early = metrics.amplitude_ratio(forecast[:, :quarter], truth[:, :quarter])
+    if early < 0.1 and late < 0.1:
+        return "collapsed", f"collapsed to a constant: its amplitude is {late:.0%} of the truth's"
+    if late < 0.5 * early and late < 0.5:
+        return "dies_out", f"dies out: its amplitude falls from {early:.0%} to {late:.0%} of the truth's"
+    if late > 2 * early and late > 2:
+        return "blows_up", f"blows up: its amplitude grows from {early:.0%} to {late:.0%} of the truth's"
+    if 0.5 <= late <= 2:
+        off, lead = metrics.frequency_error(forecast, truth), metrics.phase_error(forecast, truth)
+        if np.isfinite(lead) and abs(lead) > 0.05:
+            return "out_of_phase", (
+                f"drifts out of phase: its frequency is {off:+.2g} cycles per 1,000 steps off, its phase {lead:+.2f} cycles"
+                " at the end"
+            )
+    return "inaccurate", f"is inaccurate: its amplitude is {late:.0%} of the truth's"

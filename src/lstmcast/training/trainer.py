@@ -1,0 +1,296 @@
+"""The training loop, the same for both engines and every optimizer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from lstmcast.arrays import Array
+from lstmcast.data.batches import Batch, Sampler
+from lstmcast.network.engine import Engine
+from lstmcast.training.checkpoints import Checkpoint, flatten, unflatten
+from lstmcast.training.optimizers import OptimizerSettings
+from lstmcast.training.schedules import Schedule, ScheduleSettings
+from lstmcast.training.settings import TrainingSettings
+
+# a loss this many times the first one, or the targets' mean square, has left for good
+DIVERGED = 1e4
+
+
+class Diverged(Exception):  # noqa: N818  (an expected event)
+    """The loss or the gradient left the finite numbers, or the loss rose out of sight."""
+
+
+class Stopped(Exception):  # noqa: N818  (an expected event)
+    """Someone asked to stop within a step."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One step: ``loss`` and ``gradient_norm`` are those of its first evaluation, before the parameters move."""
+
+    step: int
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    validation: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields that are set."""
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+class Trainer:
+    """All that changes during training, and the steps that change it.
+
+    The parameters and their gradient are one vector each, shared between the engine and a torch
+    parameter: every optimizer of ``torch.optim`` drives either engine.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sampler: Sampler,
+        optimizer: OptimizerSettings,
+        schedule: ScheduleSettings,
+        training: TrainingSettings,
+        seed: int,
+        validate: Callable[[], float] | None = None,
+    ) -> None:
+        """Make a trainer; ``validate`` measures the engine's present parameters, less is better."""
+        self.step = 0
+        self.best: float | None = None
+        self.steps = training.steps or (
+            training.epochs * sampler.batches_per_epoch if training.epochs and sampler.batches_per_epoch else None
+        )
+        self._waited = 0
+        self._limit: float | None = None
+        self._lowest: tuple[float, Array] | None = None
+        self._engine, self._sampler, self._training, self._validate = engine, sampler, training, validate
+        self._values, self._gradient = engine.parameters.values, engine.parameters.gradient
+        self._average: Array | None = self._values.copy() if training.weight_average else None
+        self._random = np.random.default_rng([seed, 2])
+        self._parameter = torch.nn.Parameter(torch.from_numpy(self._values))
+        self._parameter.grad = torch.from_numpy(self._gradient)
+        self._optimizer = optimizer.build(self._parameter)
+        self._schedule = Schedule(schedule, self._optimizer, self.steps)
+        self._searches = optimizer.kind == "lbfgs"
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done, or early stopping has waited long enough."""
+        early = self._training.early_stopping
+        return self.step == self.steps or (early is not None and self._waited >= early.patience)
+
+    def next(self, stop: Callable[[], bool]) -> Record:
+        """Do one step, and validate if it is time to.
+
+        Raises:
+            Diverged: if the loss or gradient is not finite or out of sight; the step is undone.
+            Stopped: if ``stop`` says so within the step; the step is undone.
+        """
+        before = self._undo_point()
+        batch = self._next_batch()
+        learning_rate = self._schedule.learning_rate
+        first: list[float] = []
+
+        def evaluate() -> float:
+            if stop():
+                raise Stopped
+            loss = self._engine.loss_and_gradient(batch)
+            norm = float(np.linalg.norm(self._gradient))
+            self._check(loss, norm, batch, first_evaluation=not first)
+            if not first:
+                first.extend((loss, norm))
+            self._clip()
+            return loss
+
+        try:
+            self._optimizer.step(evaluate)
+        except (Diverged, Stopped):
+            self._undo(before)
+            raise
+        if self._lowest is None or first[0] < self._lowest[0]:
+            self._lowest = first[0], before[0]
+        self._schedule.step()
+        self.step += 1
+        if self._average is not None and self._training.weight_average:
+            self._average += (1 - self._training.weight_average) * (self._values - self._average)
+        record = Record(self.step, first[0], first[1], learning_rate)
+        return self._validated(record)
+
+    def _next_batch(self) -> Batch:
+        batch, training = self._sampler.next(), self._training
+        if training.initial_state_std:
+            shape = (len(batch.inputs), self._engine.network.state_size)
+            batch = replace(batch, initial_state=training.initial_state_std * self._random.standard_normal(shape))
+        rollout = training.rollout
+        if rollout and self.step >= rollout.start * (self.steps or 0):
+            N, T, _ = batch.inputs.shape
+            lengths = np.full(N, T) if batch.lengths is None else batch.lengths
+            batch = replace(batch, feedback=np.arange(T) >= lengths[:, None] - rollout.steps)
+        return batch
+
+    def _check(self, loss: float, norm: float, batch: Batch, *, first_evaluation: bool) -> None:
+        if self._limit is None:
+            self._limit = DIVERGED * max(loss, float(np.mean(batch.targets**2)))
+        if not np.isfinite(loss):
+            raise Diverged(f"the loss is {loss}")
+        if not np.isfinite(norm):
+            raise Diverged(f"the gradient's norm is {norm}")
+        # a line search may look far ahead; what counts is where it begins
+        if first_evaluation and not loss <= self._limit:
+            raise Diverged(f"the loss is {loss:.3g}, over {DIVERGED:,.0f} times what it was at the start")
+
+    def _clip(self) -> None:
+        clip = self._training.clip
+        if clip and clip.norm is not None:
+            torch.nn.utils.clip_grad_norm_([self._parameter], clip.norm)
+        if clip and clip.value is not None:
+            torch.nn.utils.clip_grad_value_([self._parameter], clip.value)
+
+    def _validated(self, record: Record) -> Record:
+        validation, early = self._training.validation, self._training.early_stopping
+        if validation is None or self._validate is None or (record.step % validation.every and not self.finished):
+            return record
+        with self.averaged():
+            metric = self._validate()
+        self._schedule.validated(metric)
+        wanted = float("inf") if self.best is None else self.best - (early.min_delta if early else 0.0)
+        self._waited = 0 if metric < wanted else self._waited + 1
+        return replace(record, validation=metric)
+
+    def improved(self, record: Record) -> bool:
+        """Whether this record's parameters are the best so far; if so, remember its metric."""
+        if record.validation is None or not record.validation < (float("inf") if self.best is None else self.best):
+            return False
+        self.best = record.validation
+        return True
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the averaged parameters, if there are any, in the place of the present ones for a while."""
+        if self._average is None:
+            yield
+            return
+        present = self._values.copy()
+        self._values[:] = self._average
+        try:
+            yield
+        finally:
+            self._values[:] = present
+
+    def _undo_point(self) -> tuple[Array, Any, dict[str, Any], Any]:
+        # optimizers other than LBFGS evaluate before they change anything
+        optimizer = copy.deepcopy(self._optimizer.state_dict()) if self._searches else None
+        return self._values.copy(), optimizer, self._sampler.state(), self._random.bit_generator.state
+
+    def _undo(self, point: tuple[Array, Any, dict[str, Any], Any]) -> None:
+        values, optimizer, sampler, random = point
+        self._values[:] = values
+        if optimizer is not None:
+            self._optimizer.load_state_dict(optimizer)
+        self._sampler.restore(sampler)
+        self._random.bit_generator.state = random
+
+    def roll_back(self) -> None:
+        """Return to the parameters with the lowest loss seen, after a divergence without validation."""
+        if self._lowest is not None:
+            self._values[:] = self._lowest[1]
+            if self._average is not None:
+                self._average[:] = self._lowest[1]
+
+    def parameters(self) -> Checkpoint:
+        """Return the parameters that forecasts use, by their names."""
+        with self.averaged():
+            return Checkpoint({name: view.copy() for name, view in self._engine.parameters.views.items()})
+
+    def state(self) -> Checkpoint:
+        """Return all that decides the steps to come."""
+        arrays: dict[str, Array] = {"values": self._values.copy()}
+        if self._average is not None:
+            arrays["average"] = self._average
+        state = self._optimizer.state_dict()
+        facts = {
+            "step": self.step,
+            "best": self.best,
+            "waited": self._waited,
+            "limit": self._limit,
+            "optimizer": flatten(state["state"].get(0, {}), "optimizer", arrays),
+            "group": flatten(state["param_groups"][0], "group", arrays),
+            "schedule": self._schedule.state(),
+            "sampler": self._sampler.state(),
+            "random": self._random.bit_generator.state,
+        }
+        return Checkpoint(arrays, facts)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from `state`: the steps to come are the same to the bit."""
+        facts, arrays = checkpoint.facts, checkpoint.arrays
+        self.step, self.best = facts["step"], facts["best"]
+        self._waited, self._limit = facts["waited"], facts["limit"]
+        self._values[:] = arrays["values"]
+        if self._average is not None:
+            self._average[:] = arrays["average"]
+        self._optimizer.load_state_dict(
+            {
+                "state": {0: unflatten(facts["optimizer"], arrays)} if facts["optimizer"] else {},
+                "param_groups": [unflatten(facts["group"], arrays)],
+            }
+        )
+        self._schedule.restore(facts["schedule"])
+        self._sampler.restore(facts["sampler"])
+        self._random.bit_generator.state = facts["random"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended: ``finished``, ``stopped`` or ``diverged``, and why."""
+
+    status: str
+    reason: str = ""
+
+
+def fit(
+    trainer: Trainer,
+    *,
+    on_record: Callable[[Record], None],
+    save: Callable[[], None],
+    save_best: Callable[[], None],
+    due: Callable[[], bool],
+    stop: Callable[[], bool],
+) -> Outcome:
+    """Train to the end, or until ``stop`` says so.
+
+    Args:
+        trainer: what is trained.
+        on_record: called after every step.
+        save: saves the trainer's state; called when ``due`` says so and at the end.
+        save_best: saves the parameters; called when the validation metric is the best so far.
+        due: whether it is time to save.
+        stop: whether to stop; asked before every evaluation of the loss.
+    """
+    outcome = Outcome("finished")
+    while not trainer.finished:
+        try:
+            record = trainer.next(stop)
+        except Stopped:
+            outcome = Outcome("stopped")
+            break
+        except Diverged as reason:
+            outcome = Outcome("diverged", f"at step {trainer.step + 1:,} {reason}")
+            break
+        on_record(record)
+        if trainer.improved(record):
+            save_best()
+        if due():
+            save()
+    save()
+    return outcome
+
