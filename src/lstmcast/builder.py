@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lstmcast.config.load import load
 from lstmcast.config.schema import Config
+from lstmcast.data.batches import Sampler
 from lstmcast.data.dataset import Dataset, Scaler
 from lstmcast.errors import InvalidError
 from lstmcast.forecasting.evaluate import next_step_rmse, rollout_rmse
@@ -41,85 +44,122 @@ def make_forecaster(config: Config, dataset: Dataset, engine: Engine) -> Forecas
     return Forecaster(engine, dataset.horizon, dataset.context, sliding)
 
 
-def make_trainer(config: Config, dataset: Dataset, engine: Engine) -> Trainer:
-    """Build the trainer.
+def make_sampler(config: Config, dataset: Dataset) -> Sampler:
+    """Build the stream of training batches.
 
     Raises:
         InvalidError: if the sizes of the config and of the data do not fit.
-    """
-    from lstmcast.training.trainer import Trainer
 
+    """
     training = config.training
     if training.rollout and training.rollout.steps > dataset.shortest - dataset.horizon:
         raise InvalidError(
             f"training.rollout.steps: {training.rollout.steps} is more than the shortest window of"
             f" {dataset.shortest} steps less the horizon {dataset.horizon}"
         )
-    sampler = dataset.sampler(
+    return dataset.sampler(
         batch_size=training.batch_size,
         seed=[config.seed, 1],
         last_step=config.last_step_loss,
         warmup=training.warmup,
     )
-    validate = None
-    if training.validation and dataset.validation:
-        forecaster, held, settings = make_forecaster(config, dataset, engine), dataset.validation, training.validation
-        if settings.metric == "rollout":
-            available = held.rows.shape[1] - held.origin
-            if settings.horizon > available:
-                raise InvalidError(
-                    f"training.validation.horizon: {settings.horizon} is more than the {available} steps of the"
-                    " validation part",
-                    "lower it, or give more validation data",
-                )
 
-            def validate() -> float:
-                return rollout_rmse(forecaster, held, settings.horizon)
-        else:
 
-            def validate() -> float:
-                return next_step_rmse(forecaster, held, dataset.scaler.scale)
+def make_validation(config: Config, dataset: Dataset, engine: Engine) -> Callable[[], float] | None:
+    """Build the metric of the engine's present parameters on the validation part, if the config asks for one.
 
-    return Trainer(engine, sampler, config.optimizer, config.schedule, training, config.seed, validate)
+    Raises:
+        InvalidError: if the validation part is shorter than the rollout.
+
+    """
+    settings, held = config.training.validation, dataset.validation
+    if settings is None or held is None:
+        return None
+    forecaster = make_forecaster(config, dataset, engine)
+    if settings.metric == "next_step":
+        return lambda: next_step_rmse(forecaster, held, np.ones(len(dataset.columns)))
+    available = held.rows.shape[1] - held.origin
+    if settings.horizon > available:
+        raise InvalidError(
+            f"training.validation.horizon: {settings.horizon} is more than the {available} steps of the validation"
+            " part",
+            "lower it, or give more validation data",
+        )
+    return lambda: rollout_rmse(forecaster, held, settings.horizon)
+
+
+def make_trainer(config: Config, dataset: Dataset, engine: Engine) -> Trainer:
+    """Build the trainer; this imports torch, whose optimizers serve both engines.
+
+    Raises:
+        InvalidError: if the sizes of the config and of the data do not fit.
+
+    """
+    sampler, validate = make_sampler(config, dataset), make_validation(config, dataset, engine)
+    from lstmcast.training.trainer import Trainer
+
+    return Trainer(engine, sampler, config.optimizer, config.schedule, config.training, config.seed, validate)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained run, ready to forecast with the NumPy engine: no torch is needed."""
+    """A trained network with all that a forecast needs, in the NumPy engine: no torch, and no training data."""
 
     config: Config
-    dataset: Dataset
+    columns: tuple[str, ...]
+    scaler: Scaler
     forecaster: Forecaster
 
+    def dataset(self, future: int = 0) -> Dataset:
+        """Build the data that the run was trained on.
 
-def load_trained(run: Run, future: int = 0) -> Trained:
-    """Load a run's config, its data, and its best parameters.
+        Raises:
+            InvalidError: if they have changed since.
+
+        """
+        dataset = make_dataset(self.config, future)
+        now, then = dataset.scaler, self.scaler
+        if not (np.array_equal(now.mean, then.mean) and np.array_equal(now.scale, then.scale)):
+            raise InvalidError(
+                "data: the training part's mean and standard deviation are no longer those that the run was"
+                f" trained on (mean {now.mean.tolist()}, was {then.mean.tolist()})",
+                "train again, or forecast from the new data: lstmcast predict --data FILE --column NAME",
+            )
+        return dataset
+
+
+def save_trained(path: Path, parameters: Checkpoint, dataset: Dataset, forecaster: Forecaster) -> None:
+    """Write the checkpoint that `load_trained` reads."""
+    arrays = {f"parameters.{name}": array for name, array in parameters.arrays.items()}
+    arrays |= {"scaler.mean": dataset.scaler.mean, "scaler.scale": dataset.scaler.scale}
+    facts = {
+        "columns": dataset.columns,
+        "horizon": forecaster.horizon,
+        "context": forecaster.context,
+        "sliding": forecaster.sliding,
+    }
+    Checkpoint(arrays, facts).save(path)
+
+
+def load_trained(run: Run) -> Trained:
+    """Load a run's config and its best parameters.
 
     Raises:
-        NotFoundError: if there is no checkpoint, or the data file is gone.
-        InvalidError: if the checkpoint or the config does not fit.
+        NotFoundError: if there is no config or checkpoint.
+        InvalidError: if the two do not fit.
+
     """
     config = load(str(run.config))
-    dataset = make_dataset(config, future)
     checkpoint = Checkpoint.load(run.best)
-    engine = make_network_engine(config, len(dataset.columns), "numpy")
+    try:
+        columns = tuple(map(str, checkpoint.facts["columns"]))
+        horizon, context, sliding = (checkpoint.facts[key] for key in ("horizon", "context", "sliding"))
+        scaler = Scaler(checkpoint.arrays["scaler.mean"], checkpoint.arrays["scaler.scale"])
+    except (KeyError, TypeError) as error:
+        raise InvalidError(f"{run.best}: not a forecaster's checkpoint: {error} is missing") from None
+    engine = make_network_engine(config, len(columns), "numpy")
     engine.parameters.load(checkpoint.part("parameters."))
-    scaler = Scaler(checkpoint.arrays["scaler.mean"], checkpoint.arrays["scaler.scale"])
-    if scaler.mean.shape != dataset.scaler.mean.shape:
-        raise InvalidError(f"{run.best}: made for {len(scaler.mean)} columns, the config has {len(dataset.columns)}")
-    if not (np.array_equal(scaler.mean, dataset.scaler.mean) and np.array_equal(scaler.scale, dataset.scaler.scale)):
-        raise InvalidError(
-            f"{run.config}: its data are no longer those that the run was trained on: the training part's mean and"
-            " standard deviation differ",
-            "train again, or give new data to forecast with: lstmcast predict --data FILE --column NAME",
-        )
-    return Trained(config, dataset, make_forecaster(config, dataset, engine))
-
-
-def best_checkpoint(parameters: Checkpoint, scaler: Scaler) -> Checkpoint:
-    """Return what a forecast needs: the parameters and the units."""
-    arrays = {f"parameters.{name}": array for name, array in parameters.arrays.items()}
-    return Checkpoint(arrays | {"scaler.mean": scaler.mean, "scaler.scale": scaler.scale}, parameters.facts)
+    return Trained(config, columns, scaler, Forecaster(engine, horizon, context, sliding))
 
 
 def dump_config(config: Config) -> str:
@@ -128,4 +168,3 @@ def dump_config(config: Config) -> str:
 
     text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     return text
-

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lstmcast.errors import InvalidError, NotFoundError, UnwritableError, UsageError
 
@@ -26,27 +26,29 @@ def writing(path: Path) -> Iterator[None]:
 
     Raises:
         UnwritableError: if the block raises `OSError`.
+
     """
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise UnwritableError(f"{error.filename or path}: cannot be written: {error.strerror or error}") from None
+        raise UnwritableError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-def write(path: Path, content: bytes | str) -> None:
-    """Replace a file whole or not at all: written beside it, flushed to the disk, and moved.
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Replace a file whole or not at all: the block writes beside it, then it is flushed to the disk and moved.
 
     Raises:
         UnwritableError: if that fails; the old file is left as it was.
+
     """
-    data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with writing(path):
         try:
             with temporary.open("xb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -59,6 +61,17 @@ def write(path: Path, content: bytes | str) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Replace a file whole or not at all.
+
+    Raises:
+        UnwritableError: if that fails; the old file is left as it was.
+
+    """
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def to_json(document: Any, *, indent: int | None = 2) -> str:
@@ -112,6 +125,7 @@ class Run:
 
         Raises:
             InvalidError: if it is missing or damaged.
+
         """
         try:
             document = json.loads(self.manifest.read_text(encoding="utf-8"))
@@ -138,6 +152,7 @@ class Run:
 
         Raises:
             InvalidError: if the file is missing or damaged.
+
         """
         try:
             return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
@@ -155,6 +170,7 @@ def check_name(name: str) -> None:
 
     Raises:
         UsageError: if it is not.
+
     """
     if not NAME.fullmatch(name) or name == LATEST:
         raise UsageError(
@@ -169,6 +185,7 @@ def create(output_dir: Path, name: str | None, stem: str) -> Run:
     Raises:
         UsageError: if the name is no plain folder name, or is taken.
         UnwritableError: if the folder cannot be made.
+
     """
     if name is not None:
         check_name(name)
@@ -214,6 +231,7 @@ def find(reference: str, output_dir: Path) -> Run:
 
     Raises:
         NotFoundError: if there is none.
+
     """
     if reference == LATEST:
         runs = all_runs(output_dir)

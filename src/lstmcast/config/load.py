@@ -24,6 +24,7 @@ def find(name: str) -> Path:
 
     Raises:
         NotFoundError: if there is neither.
+
     """
     path = Path(name)
     if path.is_file():
@@ -46,6 +47,7 @@ def load(name: str, overrides: Sequence[str] = (), seed: int | None = None) -> C
         NotFoundError: if there is no such config.
         UsageError: if an override is not of that form, or what it sets is wrong.
         InvalidError: if the file is wrong; the message lists everything, with file and line.
+
     """
     path = find(name)
     try:
@@ -113,9 +115,7 @@ def _validate(document: Document, path: Path, set_by: dict[tuple[str, ...], str]
     except ValidationError as error:
         problems = [_explain(details) for details in error.errors(include_url=False)]
     else:
-        problems = [
-            (tuple(key.split(".")), f"{key}: {message}", None) for key, message in config.contradictions()
-        ]
+        problems = [(tuple(key.split(".")), f"{key}: {message}", None) for key, message in config.contradictions()]
         if not problems:
             return config
     lines, blamed = [], True

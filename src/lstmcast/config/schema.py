@@ -36,7 +36,10 @@ class Config(Section):
         data, optimizer, schedule, training = self.data, self.optimizer, self.schedule, self.training
         held_out = getattr(data, "validation_share", 0) or getattr(data, "validation_sequences", 0)
         if optimizer.kind == "lbfgs" and training.clip:
-            yield "training.clip", "lbfgs needs the true gradient; leave out clip, or choose another optimizer.kind"
+            yield (
+                "training.clip",
+                "lbfgs needs the true gradient; leave out clip, or choose another optimizer.kind",
+            )
         if optimizer.kind == "sgd" and optimizer.nesterov and not optimizer.momentum:
             yield "optimizer.nesterov", "nesterov needs a momentum above 0"
         if training.clip and (training.clip.norm is None) == (training.clip.value is None):
@@ -47,9 +50,15 @@ class Config(Section):
             yield "training.epochs", "random segments have no epochs; give training.steps"
         endless = not training.steps and not training.epochs
         if endless and not training.early_stopping:
-            yield "training.steps", "give steps or epochs; only early_stopping can end a training without them"
+            yield (
+                "training.steps",
+                "give steps or epochs; only early_stopping can end a training without them",
+            )
         if endless and schedule.kind in ("one_cycle", "cosine") and not getattr(schedule, "length", None):
-            yield "schedule.length", f"a {schedule.kind} schedule needs a length: its own, training.steps or epochs"
+            yield (
+                "schedule.length",
+                f"a {schedule.kind} schedule needs a length: its own, training.steps or epochs",
+            )
         if schedule.kind == "one_cycle" and schedule.warmup_steps:
             yield "schedule.warmup_steps", "one_cycle has a rise of its own; set schedule.rise instead"
         length = getattr(schedule, "length", None) or training.steps

@@ -59,6 +59,7 @@ def parse(text: str) -> Document:
 
     Raises:
         YamlError: if it is not YAML, or uses what is refused here.
+
     """
     if len(text) > MAX_CHARACTERS:
         raise YamlError(1, f"{len(text):,} characters; at most {MAX_CHARACTERS:,} are read")
@@ -102,7 +103,7 @@ def _build(text: str) -> Document:
         return path
 
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
@@ -110,7 +111,7 @@ def _build(text: str) -> Document:
         elif isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise YamlError(line, "anchors (&) and aliases (*) are not read; write the value out")
         elif getattr(event, "tag", None):
-            raise YamlError(line, f"tags ({event.tag}) are not read")
+            raise YamlError(line, f"tags ({getattr(event, 'tag')}) are not read")  # noqa: B009  (not on every event)
         elif isinstance(event, yaml.ScalarEvent):
             top = stack[-1] if stack else None
             if top and isinstance(top.value, dict) and top.key is None:

@@ -34,6 +34,7 @@ class Series(Section):
         Raises:
             NotFoundError: if the file does not exist.
             InvalidError: if a column is missing or holds anything but numbers, or a window does not fit.
+
         """
         values = read_columns(Path(self.path), self.columns, self.time_column)
         borders = Borders.cut(len(values), self.validation_share, self.test_share)
@@ -51,6 +52,11 @@ class Series(Section):
             horizon=self.horizon,
             shortest=self.timesteps,
             sampler=partial(
-                WindowSampler, train, self.timesteps, self.horizon, shuffle=self.shuffle, drop_last=self.drop_last
+                WindowSampler,
+                train,
+                self.timesteps,
+                self.horizon,
+                shuffle=self.shuffle,
+                drop_last=self.drop_last,
             ),
         )

@@ -43,7 +43,7 @@ class SineBank(Section):
     def _phases(self, random: np.random.Generator) -> Array:
         reach = 4 * self.scale if self.phase_range is None else self.phase_range
         if self.phase_seed is not None:
-            legacy = np.random.RandomState(self.phase_seed)  # noqa: NPY002  (the example's generator)
+            legacy = np.random.RandomState(self.phase_seed)
             return legacy.randint(-int(reach), int(reach), self.sequences)
         if self.phases == "integer":
             return random.integers(-int(reach), int(reach), self.sequences, endpoint=int(reach) == 0)
@@ -54,6 +54,7 @@ class SineBank(Section):
 
         Raises:
             InvalidError: if no row is left for training, or a window does not fit.
+
         """
         held_out = self.test_sequences + self.validation_sequences
         if held_out >= self.sequences:

@@ -34,6 +34,7 @@ class WindowedSine(Section):
 
         Raises:
             InvalidError: if a part is shorter than a window.
+
         """
         angle = self.angular_frequency * np.linspace(0.0, self.duration, self.length)
         rows = self.signal.sample(angle[:, None], np.random.default_rng(seed))[:, :, None]
@@ -57,6 +58,11 @@ class WindowedSine(Section):
             horizon=self.horizon,
             shortest=self.timesteps,
             sampler=partial(
-                WindowSampler, train, self.timesteps, self.horizon, shuffle=self.shuffle, drop_last=self.drop_last
+                WindowSampler,
+                train,
+                self.timesteps,
+                self.horizon,
+                shuffle=self.shuffle,
+                drop_last=self.drop_last,
             ),
         )

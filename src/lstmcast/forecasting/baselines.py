@@ -74,6 +74,7 @@ class Autoregression:
 
     Attributes:
         coefficients: per feature ``(p_f + 1,)``: b, a_1, …, a_p.
+
     """
 
     coefficients: tuple[Array, ...]
@@ -114,6 +115,7 @@ def find_period(rows: Array) -> int | None:
 
     Returns:
         The lag, at least 2 and at most half of L; None if the autocorrelation has no peak above 0.1.
+
     """
     L = rows.shape[1]
     centred = rows - rows.mean(axis=1, keepdims=True)
@@ -142,15 +144,16 @@ def fit_autoregression(rows: Array) -> Array:
 
     Returns:
         ``(p + 1,)``: b, a_1, …, a_p.
+
     """
-    N, L = rows.shape
+    L = rows.shape[1]
     order = max(1, min(MAX_ORDER, L // 4))
     lags = sliding_window_view(rows, order + 1, axis=1).reshape(-1, order + 1)[:, ::-1]
     lags = lags[:: max(1, -(-len(lags) // MAX_FIT_ROWS))]
     count = len(lags)
     # columns: 1, y(t-1), …, y(t-order), y(t)
     design = np.concatenate([np.ones((count, 1)), lags[:, 1:], lags[:, :1]], axis=1)
-    R = np.linalg.qr(design, mode="r")
+    R = np.asarray(np.linalg.qr(design, mode="r"))
     tail = np.cumsum(R[::-1, -1] ** 2)[::-1]
     orders = np.arange(1, order + 1)
     # below this share of the variance a residual is rounding: the smallest order that reaches it is enough

@@ -40,6 +40,7 @@ class Evaluation:
         history: the known values before each forecast, ``(M, T, F)``.
         origins: the step in the test rows at which each rollout starts.
         left_out: horizons asked for that are longer than the truth.
+
     """
 
     model: Score
@@ -66,7 +67,8 @@ class Evaluation:
             "rollout": {
                 **rollout(self.model),
                 "columns": {
-                    name: {str(h): _finite(value) for h, value in values.items()} for name, values in self.columns.items()
+                    name: {str(h): _finite(value) for h, value in values.items()}
+                    for name, values in self.columns.items()
                 },
                 "origins": self.origins,
                 "valid_horizon": self.valid_horizon,
@@ -113,6 +115,7 @@ def evaluate(
 
     Raises:
         InvalidError: if the test part holds fewer steps than the smallest horizon.
+
     """
     held, scaler = dataset.test, dataset.scaler
     available = held.rows.shape[1] - held.origin

@@ -67,13 +67,13 @@ def phase_error(forecast: Array, truth: Array) -> float:
     """
     K = truth.shape[1]
     main = frequency(truth)
-    length = np.minimum(K, np.round(2 / main)).astype(int)
     if (main * K < 1).all():
         return float("nan")
     leads = []
     for n, f in np.ndindex(*main.shape):
-        last = slice(K - length[n, f], K)
-        wave = np.exp(-2j * np.pi * main[n, f] * np.arange(length[n, f]))
+        length = min(K, round(2 / float(main[n, f])))
+        last = slice(K - length, K)
+        wave = np.exp(-2j * np.pi * main[n, f] * np.arange(length))
         ours, true = ((x[n, last, f] - x[n, last, f].mean()) @ wave for x in (forecast, truth))
         leads.append(np.angle(ours * np.conj(true)) / (2 * np.pi))
     return float(np.median(leads))

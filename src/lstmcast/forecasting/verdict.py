@@ -32,6 +32,7 @@ def judge(forecast: Array, truth: Array, scale: Array, model_rmse: float, baseli
         scale: standard deviation of each feature of the training part, ``(F,)``.
         model_rmse: the rollout's RMSE over all K steps.
         baselines: label to RMSE over the same steps.
+
     """
     K = truth.shape[1]
     holds = metrics.valid_steps(forecast, truth, scale, HOLDS)
@@ -57,7 +58,10 @@ def _failure(forecast: Array, truth: Array, scale: Array, holds: int) -> tuple[s
         distance = np.abs((forecast - truth.mean(axis=1, keepdims=True)) / scale).max(axis=(0, 2))
     outside = ~(distance <= DIVERGED)
     if outside.any():
-        return "diverges", f"diverges: at step {int(outside.argmax()) + 1:,} it is {DIVERGED:.0f} standard deviations off"
+        return (
+            "diverges",
+            f"diverges: at step {int(outside.argmax()) + 1:,} it is {DIVERGED:.0f} standard deviations off",
+        )
     if holds == K:
         return "holds", "holds"
     if K < 8:
@@ -75,7 +79,7 @@ def _failure(forecast: Array, truth: Array, scale: Array, holds: int) -> tuple[s
         off, lead = metrics.frequency_error(forecast, truth), metrics.phase_error(forecast, truth)
         if np.isfinite(lead) and abs(lead) > 0.05:
             return "out_of_phase", (
-                f"drifts out of phase: its frequency is {off:+.2g} cycles per 1,000 steps off, its phase {lead:+.2f} cycles"
-                " at the end"
+                f"drifts out of phase: its frequency is {off:+.2g} cycles per 1,000 steps off,"
+                f" its phase {lead:+.2f} cycles at the end"
             )
     return "inaccurate", f"is inaccurate: its amplitude is {late:.0%} of the truth's"

@@ -16,10 +16,13 @@ from lstmcast.network.description import Network
 
 
 class Head:
-    """A head with parameters ``views`` (by name), on the top state ``h`` (T, H, B) and the inputs ``x`` (T, F, B), with its memory of T steps.
+    """A head with parameters ``views`` (by name), and its memory of T steps.
+
+    It stands on the top state ``h`` (T, H, B) and the inputs ``x`` (T, F, B).
 
     Attributes:
         y: the predictions, ``(T, O, B)``.
+
     """
 
     def __init__(self, network: Network, views: Mapping[str, Array], h: Array, x: Array) -> None:

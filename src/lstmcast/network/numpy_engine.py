@@ -8,6 +8,7 @@ bias, and its transpose the whole way back. See ``cells/`` for what happens betw
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class Tape:
         cell = CELLS[network.cell]
         sizes = (network.input_size, *network.hidden_sizes)
         self.layers = [
-            LayerTape(T, D, H, B, cell.rows, cell.states, dtype) for D, H in zip(sizes, sizes[1:], strict=False)
+            LayerTape(T, D, H, B, cell.rows, cell.states, dtype) for D, H in pairwise(sizes)
         ]
         self.head = Head(network, parameters.views, self.layers[-1].h[1:], self.layers[0].x[:T])
 
@@ -87,6 +88,18 @@ class NumpyEngine:
         """Return the outputs ``(N, T, O)`` along true inputs ``(N, T, F)``, from the zero state."""
         tape, _ = self._forward(Batch(inputs, inputs), self._packed())
         return tape.head.y.transpose(2, 0, 1).copy()
+
+    def trace(self, inputs: Array) -> dict[str, Array]:
+        """Return gates and states along true inputs ``(N, T, F)``, by name, each ``(N, T, H)``."""
+        tape, _ = self._forward(Batch(inputs, inputs), self._packed())
+        traced: dict[str, Array] = {}
+        for index, (layer, H) in enumerate(zip(tape.layers, self.network.hidden_sizes, strict=True)):
+            for block, name in enumerate(self._cell.gate_names):
+                traced[f"layer {index} {name}"] = layer.a[:, block * H : (block + 1) * H]
+            if self._cell.states == 2:
+                traced[f"layer {index} c"] = layer.c[1:]
+            traced[f"layer {index} h"] = layer.h[1:]
+        return {name: array.transpose(2, 0, 1).copy() for name, array in traced.items()}
 
     def stream(self, history: Array, delay: int = 1) -> Iterator[Array]:
         """Read ``history`` (N, T, F), then yield one forecast ``(N, O)`` after another, without end."""
@@ -217,9 +230,10 @@ def first_fed(batch: Batch) -> int:
 
     Raises:
         ValueError: if a prediction is read before one has been made.
+
     """
     if batch.feedback is None or not batch.feedback.any():
-        return batch.inputs.shape[1]
+        return int(batch.inputs.shape[1])
     fed = int(batch.feedback.any(axis=0).argmax())
     if fed < batch.delay:
         raise ValueError(f"step {fed} cannot read a prediction made {batch.delay} steps before it")

@@ -26,6 +26,4 @@ class ModelSettings(Section):
 
     def network(self, features: int) -> Network:
         """Describe the network for series of this many features."""
-        return Network(
-            self.cell, features, tuple(self.hidden_sizes), tuple(self.head_sizes), features, self.residual
-        )
+        return Network(self.cell, features, tuple(self.hidden_sizes), tuple(self.head_sizes), features, self.residual)

@@ -103,7 +103,7 @@ class TorchEngine:
             else self._tensor(batch.initial_state)
         )
         sizes = [H for H in self.network.hidden_sizes for _ in range(self._states)]
-        parts = whole.split(sizes, dim=1)
+        parts = torch.split(whole, sizes, dim=1)
         return [tuple(parts[i : i + self._states]) for i in range(0, len(parts), self._states)]
 
     def _step(self, x: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
@@ -128,11 +128,13 @@ class TorchEngine:
         return torch.stack(tops, dim=1), states
 
     def _predict(self, h: Tensor, x: Tensor) -> Tensor:
-        y = h
+        y: Tensor = h
         for layer in self._head[:-1]:
             y = torch.relu(layer(y))
         y = self._head[-1](y)
-        return y + x[..., : self.network.output_size] if self.network.residual else y
+        if self.network.residual:
+            y = y + x[..., : self.network.output_size]
+        return y
 
     def _outputs(self, batch: Batch) -> Tensor:
         x = self._tensor(batch.inputs)

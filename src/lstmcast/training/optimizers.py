@@ -105,7 +105,8 @@ class LBFGS(Section):
     kind: Literal["lbfgs"]
     learning_rate: float = Field(1.0, gt=0, description="first step tried along a direction")
     line_search: Literal["strong_wolfe", "none"] = Field(
-        "strong_wolfe", description="none: always take the full step, as PyTorch's example does; it may diverge"
+        "strong_wolfe",
+        description="none: always take the full step, as PyTorch's example does; it may diverge",
     )
     max_iterations: int = Field(20, gt=0, description="iterations in a step")
     history_size: int = Field(100, gt=0, description="pairs of differences kept")

@@ -121,14 +121,10 @@ class Plateau(Scheduled):
         """Make the part that is stepped at every validation."""
         from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-        return ReduceLROnPlateau(
-            optimizer, factor=self.factor, patience=self.patience, threshold=self.threshold
-        )
+        return ReduceLROnPlateau(optimizer, factor=self.factor, patience=self.patience, threshold=self.threshold)
 
 
-ScheduleSettings = Annotated[
-    Constant | Step | Exponential | Cosine | OneCycle | Plateau, Field(discriminator="kind")
-]
+ScheduleSettings = Annotated[Constant | Step | Exponential | Cosine | OneCycle | Plateau, Field(discriminator="kind")]
 
 
 class Schedule:

@@ -52,7 +52,10 @@ class TrainingSettings(Section):
     rollout: RolloutTraining | None = Field(None, description="train through the network's own predictions")
     clip: Clip | None = Field(None, description="clip the gradient")
     weight_average: float | None = Field(
-        None, gt=0, lt=1, description="decay of an exponential average of the parameters, used for all forecasts"
+        None,
+        gt=0,
+        lt=1,
+        description="decay of an exponential average of the parameters, used for all forecasts",
     )
     validation: Validation | None = Field(None, description="select the best checkpoint; null: keep the last")
     early_stopping: EarlyStopping | None = Field(None, description="stop when validation no longer improves")

@@ -94,6 +94,7 @@ class Trainer:
         Raises:
             Diverged: if the loss or gradient is not finite or out of sight; the step is undone.
             Stopped: if ``stop`` says so within the step; the step is undone.
+
         """
         before = self._undo_point()
         batch = self._next_batch()
@@ -275,6 +276,7 @@ def fit(
         save_best: saves the parameters; called when the validation metric is the best so far.
         due: whether it is time to save.
         stop: whether to stop; asked before every evaluation of the loss.
+
     """
     outcome = Outcome("finished")
     while not trainer.finished:
@@ -293,4 +295,3 @@ def fit(
             save()
     save()
     return outcome
-

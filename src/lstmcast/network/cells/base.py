@@ -20,12 +20,15 @@ class Cell(Protocol):
         torch_name: the cell is ``torch.nn.<torch_name>Cell``, its fused stack ``torch.nn.<torch_name>``.
         gates: blocks of H rows in torch's weights.
         rows: blocks of H rows in the packed weight W, and so in ``a``.
+        gate_names: name of each block of rows in ``a`` after `forward`, as far as they are worth showing.
         states: 2 if the cell has a state c beside h, else 1.
+
     """
 
     torch_name: str
     gates: int
     rows: int
+    gate_names: tuple[str, ...]
     states: int
 
     def pack(self, w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array) -> Array:

@@ -20,6 +20,7 @@ class GRU:
     torch_name = "GRU"
     gates = 3
     rows = 4
+    gate_names: tuple[str, ...] = ("r", "z", "n")
     states = 1
 
     def pack(self, w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array) -> Array:

@@ -21,6 +21,7 @@ class LSTM(JointWeights):
     torch_name = "LSTM"
     gates = 4
     rows = 4
+    gate_names: tuple[str, ...] = ("i", "f", "g", "o")
     states = 2
 
     def forward(self, a: Array, h_prev: Array, c_prev: Array, h: Array, c: Array, tanh_c: Array) -> None:  # noqa: ARG002

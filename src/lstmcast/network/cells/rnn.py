@@ -18,6 +18,7 @@ class RNN(JointWeights):
     torch_name = "RNN"
     gates = 1
     rows = 1
+    gate_names: tuple[str, ...] = ()
     states = 1
 
     def forward(self, a: Array, h_prev: Array, c_prev: Array, h: Array, c: Array, tanh_c: Array) -> None:  # noqa: ARG002

@@ -1,0 +1,87 @@
+"""The command line: one file a command, each of which parses, calls one function and renders its result."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated, Never
+
+# one thread: these matrices are too small for two, and a second one only waits (see `make bench`)
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import typer
+
+from lstmcast import __version__
+from lstmcast.cli import config, evaluate, plot, predict, runs, train
+from lstmcast.errors import ExitCode, LstmcastError
+
+app = typer.Typer(
+    name="lstmcast",
+    help="Train recurrent forecasters of quasi-periodic series, and see honestly how far their forecasts hold.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.command("plot")(plot.plot)
+app.command("runs")(runs.runs)
+app.add_typer(config.app, name="config")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"lstmcast {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere on the command line.")
+    ] = False,
+) -> None: ...
+
+
+def _interrupt(_number: int, _frame: object) -> Never:
+    raise SystemExit(ExitCode.INTERRUPTED)
+
+
+def main() -> None:
+    """Run the command line: the one place where errors become messages and exit codes."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if "--resume" in arguments:
+        # the value of --resume may be left out
+        after = arguments.index("--resume") + 1
+        if after == len(arguments) or arguments[after].startswith("-"):
+            arguments.insert(after, "latest")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        app(arguments)
+    except LstmcastError as error:
+        if debug:
+            raise
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        print(
+            f"error: internal error ({type(error).__name__}: {error}); this is a bug in lstmcast",
+            file=sys.stderr,
+        )
+        print("hint: run the command again with --debug and report what it prints", file=sys.stderr)
+        sys.exit(ExitCode.INTERNAL_ERROR)

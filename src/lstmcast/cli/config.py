@@ -1,0 +1,103 @@
+"""``lstmcast config``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lstmcast.cli.output import Json, Quiet, emit, emit_json, emit_text, refuse_both, say, show
+from lstmcast.errors import ExitCode, LstmcastError, NotFoundError, UnwritableError
+
+app = typer.Typer(help="Shipped configs, and checks of your own.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(json: Json = False, quiet: Quiet = False) -> None:
+    """List the shipped configs."""
+    refuse_both(json, quiet)
+    from lstmcast.config import shipped
+    from lstmcast.runs import SCHEMA_VERSION
+
+    if json:
+        configs = [{"name": name, "summary": shipped.summary(name)} for name in shipped.names()]
+        emit_json({"schema_version": SCHEMA_VERSION, "configs": configs})
+    elif quiet:
+        for name in shipped.names():
+            emit(name)
+    else:
+        from lstmcast.reports import tables
+
+        show(tables.listing(("config", "what it is"), ((name, shipped.summary(name)) for name in shipped.names())))
+
+
+@app.command("show")
+def show_(
+    name: Annotated[str, typer.Argument(help="A shipped config's name, or a file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+) -> None:
+    """Print a config as it is resolved, with every default."""
+    from lstmcast.builder import dump_config
+    from lstmcast.config.load import load
+
+    emit_text(dump_config(load(name, overrides or [])))
+
+
+@app.command()
+def copy(
+    name: Annotated[str, typer.Argument(help="A shipped config's name.")],
+    file: Annotated[Path, typer.Argument(help="The new file; an existing one is left alone.")],
+) -> None:
+    """Copy a shipped config, with its comments and its data, to a file of your own."""
+    from lstmcast.config import shipped
+    from lstmcast.config.load import load
+    from lstmcast.runs import write
+
+    if name not in shipped.names():
+        raise NotFoundError(f"no shipped config {name!r}", f"there are {', '.join(shipped.names())}")
+    data = getattr(load(name).data, "path", None)
+    copies = {file: shipped.path(name)} | ({file.parent / Path(data).name: Path(data)} if data else {})
+    for target in copies:
+        if target.exists():
+            raise UnwritableError(f"{target}: is there already", "choose another name, or remove it")
+    for target, source in copies.items():
+        write(target, source.read_bytes())
+        emit(str(target))
+
+
+@app.command()
+def validate(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Config files, or shipped names.")],
+) -> None:
+    """Check configs, and the data that they name; report everything that is wrong."""
+    from lstmcast.builder import make_dataset, make_network_engine, make_sampler, make_validation
+    from lstmcast.config.load import load
+    from lstmcast.forecasting.evaluate import HORIZONS
+
+    failed = False
+    for name in files:
+        try:
+            config = load(name)
+            dataset = make_dataset(config, future=max(HORIZONS))
+            make_sampler(config, dataset)
+            make_validation(config, dataset, make_network_engine(config, len(dataset.columns), "numpy"))
+        except LstmcastError as error:
+            if len(files) == 1:
+                raise
+            failed = True
+            say(f"error: {error.message}")
+            if error.hint:
+                say(f"hint: {error.hint}")
+        else:
+            emit(f"{name}: valid")
+    if failed:
+        raise typer.Exit(ExitCode.INVALID)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a config, for editors."""
+    from lstmcast.config.schema import Config
+
+    emit_json(Config.model_json_schema() | {"$schema": "https://json-schema.org/draft/2020-12/schema"})

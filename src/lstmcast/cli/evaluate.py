@@ -1,0 +1,76 @@
+"""``lstmcast evaluate``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lstmcast.cli.output import (
+    OUTPUTS,
+    Json,
+    OutputDir,
+    Quiet,
+    RunArgument,
+    emit,
+    emit_json,
+    refuse_both,
+    say,
+    show,
+)
+from lstmcast.errors import UsageError
+
+MAX_HORIZON = 1_000_000
+
+
+def evaluate(
+    run: RunArgument = "latest",
+    horizons: Annotated[str, typer.Option(help="Steps of the rollouts, separated by commas.")] = "1,10,100,1000",
+    origins: Annotated[int, typer.Option(min=1, max=100_000, help="Starting points, spread over the test part.")] = 1,
+    output_dir: OutputDir = OUTPUTS,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a trained run on its test part, beside the baselines that might beat it."""
+    refuse_both(json, quiet)
+    try:
+        asked = [int(text) for text in horizons.split(",")]
+    except ValueError:
+        raise UsageError(f"--horizons {horizons!r}: not whole numbers separated by commas") from None
+    if not all(0 < h <= MAX_HORIZON for h in asked):
+        raise UsageError(f"--horizons {horizons!r}: each must be from 1 to {MAX_HORIZON:,}")
+
+    from lstmcast import runs
+    from lstmcast.builder import load_trained
+    from lstmcast.forecasting.evaluate import evaluate as score
+
+    found = runs.find(run, output_dir)
+    trained = load_trained(found)
+    # several origins in a synthetic series need room to spread
+    dataset = trained.dataset(future=max(asked) * (1 if origins == 1 else 2))
+    evaluation = score(trained.forecaster, dataset, asked, origins)
+    if evaluation.left_out:
+        left = ", ".join(f"{h:,}" for h in evaluation.left_out)
+        say(f"warning: left out the horizons {left}: the test part is shorter")
+    if json:
+        manifest = found.read_manifest()
+        emit_json(
+            {
+                "schema_version": runs.SCHEMA_VERSION,
+                "run": str(found.path),
+                "status": manifest.get("status"),
+                **evaluation.summary(),
+            }
+        )
+    elif quiet:
+        emit(repr(list(evaluation.model.rollout.values())[-1]))
+    else:
+        from lstmcast.reports import tables
+
+        show(tables.scores(evaluation))
+        emit(
+            f"holds for {evaluation.valid_horizon:,} steps; amplitude ratio {evaluation.amplitude_ratio:.3f};"
+            f" frequency {evaluation.frequency_error:+.3g} cycles per 1,000 steps off;"
+            f" phase {evaluation.phase_error:+.3f} cycles off at the end"
+        )
+        emit(f"verdict: {evaluation.verdict.text}")

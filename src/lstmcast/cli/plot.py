@@ -1,0 +1,55 @@
+"""``lstmcast plot``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from lstmcast.cli.output import OUTPUTS, OutputDir, emit
+
+TRACED_STEPS = 300
+
+
+def plot(
+    run: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs' paths or names, or 'latest'.")
+    ] = None,
+    kind: Annotated[
+        Literal["loss", "rollout", "horizon", "phase", "gates"], typer.Option(help="What to draw.")
+    ] = "rollout",
+    format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="Format of the picture.")] = "png",  # noqa: A002
+    output_dir: OutputDir = OUTPUTS,
+) -> None:
+    """Draw a run into its folder, and print the picture's path."""
+    from lstmcast import runs
+    from lstmcast.builder import load_trained
+    from lstmcast.forecasting.evaluate import HORIZONS, evaluate
+    from lstmcast.reports import plots
+
+    found = [runs.find(reference, output_dir) for reference in run or ["latest"]]
+    for one in found:
+        if kind == "loss":
+            figure = plots.loss(one.read_metrics(), one.name)
+        else:
+            trained = load_trained(one)
+            dataset = trained.dataset(future=max(HORIZONS))
+            if kind == "gates":
+                from lstmcast.network.numpy_engine import NumpyEngine
+
+                engine = trained.forecaster.engine
+                assert isinstance(engine, NumpyEngine)
+                known = dataset.test.rows[:1, : dataset.test.known]
+                traced = engine.trace(known[:, -min(trained.forecaster.context, TRACED_STEPS) :])
+                figure = plots.gates({name: values[0] for name, values in traced.items()}, one.name)
+            else:
+                evaluation = evaluate(trained.forecaster, dataset)
+                if kind == "rollout":
+                    figure = plots.rollout(evaluation, trained.columns, one.name)
+                elif kind == "horizon":
+                    figure = plots.horizon(evaluation, one.name)
+                else:
+                    figure = plots.phase(evaluation, trained.columns, one.name)
+        path = one.path / f"{kind}.{format}"
+        plots.save(figure, path)
+        emit(str(path))

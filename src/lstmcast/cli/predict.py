@@ -1,0 +1,140 @@
+"""``lstmcast predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lstmcast.cli.output import OUTPUTS, OutputDir, RunArgument, emit, emit_text, say
+from lstmcast.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lstmcast.arrays import Array
+
+MAX_FUTURE = 1_000_000_000
+# steps kept in memory at a time
+CHUNK = 1000
+# formats that are written whole, and pictures, keep all values
+MAX_WHOLE = 10_000_000
+
+
+def predict(
+    run: RunArgument = "latest",
+    future: Annotated[int, typer.Option(help="Steps to forecast.")] = 1000,
+    data: Annotated[Path | None, typer.Option(help="Forecast past the end of this CSV file instead.")] = None,
+    column: Annotated[list[str] | None, typer.Option(help="Its column; once for each column of the run.")] = None,
+    format: Annotated[Literal["csv", "json", "npz"], typer.Option(help="Format of the forecast.")] = "csv",  # noqa: A002
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the forecast into this .png, .svg or .pdf file.")] = None,
+    output_dir: OutputDir = OUTPUTS,
+) -> None:
+    """Forecast past the end of the run's series, or of your own, in your units."""
+    if not 1 <= future <= MAX_FUTURE:
+        raise UsageError(f"--future {future}: must be from 1 to {MAX_FUTURE:,}")
+    if (format != "csv" or plot) and future > MAX_WHOLE:
+        raise UsageError(f"--future {future}: at most {MAX_WHOLE:,} with --plot or --format {format}; csv streams")
+    if format == "npz" and output is None:
+        raise UsageError("--format npz: is binary; give a file with -o FILE")
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"--plot {plot}: must end in .png, .svg or .pdf")
+    if column and data is None:
+        raise UsageError("--column: names a column of the file given by --data; give both")
+
+    from lstmcast import runs
+    from lstmcast.builder import load_trained
+
+    found = runs.find(run, output_dir)
+    trained = load_trained(found)
+    if data is None:
+        test = trained.dataset().test
+        history = trained.scaler.invert(test.rows[:, : test.known])
+    else:
+        from lstmcast.data.csv_file import read_columns
+
+        columns = column or list(trained.columns)
+        if len(columns) != len(trained.columns):
+            raise UsageError(
+                f"--column: the run forecasts {len(trained.columns)} columns together"
+                f" ({', '.join(trained.columns)}), here are {len(columns)}"
+            )
+        history = read_columns(data, columns)[None]
+    from lstmcast.pipeline import series_label
+
+    N, _, F = history.shape
+    labels = [series_label(n, f, N, trained.columns) for n in range(N) for f in range(F)]
+    stream = trained.forecaster.stream(trained.scaler.apply(history))
+    chunks = _chunks((trained.scaler.invert(step) for step in stream), future)
+    kept: list[Array] = []
+    if format == "csv":
+        text = _csv(chunks, labels, kept if plot else None)
+        if output is None:
+            for part in text:
+                emit_text(part)
+        else:
+            with runs.replacing(output) as file:
+                for part in text:
+                    file.write(part.encode())
+    else:
+        kept = list(chunks)
+        values = _whole(kept)
+        flat = values.transpose(0, 2, 1).reshape(N * F, future)
+        if format == "json":
+            document = {
+                "schema_version": runs.SCHEMA_VERSION,
+                "run": str(found.path),
+                "future": future,
+                "labels": labels,
+                "series": [[float(value) for value in row] for row in flat],
+            }
+            text_document = runs.to_json(document, indent=None)
+            if output is None:
+                emit(text_document)
+            else:
+                runs.write(output, text_document + "\n")
+        else:
+            import numpy as np
+
+            assert output is not None
+            with runs.replacing(output) as file:
+                np.savez(file, series=flat, labels=np.array(labels))
+    if output is not None:
+        say(f"wrote {output}")
+    if plot is not None:
+        from lstmcast.reports import plots
+
+        plots.save(plots.forecast(history, _whole(kept), trained.columns, found.name), plot)
+        say(f"wrote {plot}")
+
+
+def _chunks(steps: Iterator[Array], future: int) -> Iterator[Array]:
+    """Gather steps ``(N, F)`` into chunks ``(N, up to CHUNK, F)``."""
+    from itertools import islice
+
+    import numpy as np
+
+    for start in range(0, future, CHUNK):
+        yield np.stack(list(islice(steps, min(CHUNK, future - start))), axis=1)
+
+
+def _whole(chunks: list[Array]) -> Array:
+    import numpy as np
+
+    return np.concatenate(chunks, axis=1)
+
+
+def _csv(chunks: Iterator[Array], labels: list[str], kept: list[Array] | None) -> Iterator[str]:
+    """Yield the rows series, step, value, a chunk of steps at a time."""
+    yield "series,step,value\n"
+    step = 0
+    for chunk in chunks:
+        if kept is not None:
+            kept.append(chunk)
+        lines = []
+        for values in chunk.swapaxes(0, 1).reshape(chunk.shape[1], -1):
+            step += 1
+            lines += [f"{label},{step},{float(value)!r}\n" for label, value in zip(labels, values, strict=True)]
+        yield "".join(lines)

@@ -1,0 +1,257 @@
+"""A training run from start to end: its folder, its checkpoints, its scores, its pictures."""
+
+from __future__ import annotations
+
+import json
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from lstmcast import __version__, runs
+from lstmcast.builder import (
+    dump_config,
+    load_trained,
+    make_dataset,
+    make_forecaster,
+    make_network_engine,
+    make_trainer,
+    save_trained,
+)
+from lstmcast.config.load import load
+from lstmcast.config.schema import Config
+from lstmcast.errors import ExitCode, InvalidError
+from lstmcast.forecasting.evaluate import HORIZONS, Evaluation, evaluate
+from lstmcast.runs import Run
+from lstmcast.training.checkpoints import Checkpoint
+from lstmcast.training.trainer import Record, Trainer, fit
+
+# seconds between two saves of the state that --resume goes on from
+SAVE_EVERY = 10.0
+
+
+@dataclass
+class StopRequest:
+    """Whether to stop, and the exit code that says why: Ctrl-C, SIGTERM or the time limit."""
+
+    deadline: float | None = None
+    exit_code: ExitCode | None = field(default=None, init=False)
+
+    def __call__(self) -> bool:
+        """Look at the clock and the signals so far."""
+        if self.exit_code is None and self.deadline is not None and time.monotonic() >= self.deadline:
+            self.exit_code = ExitCode.STOPPED
+        return self.exit_code is not None
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.STOPPED
+        if self.exit_code is not None:
+            sys.exit(code)  # the second time: leave at once
+        self.exit_code = code
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Turn SIGINT and SIGTERM into a request for the length of the block."""
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a training run."""
+
+    run: Run
+    status: str
+    reason: str
+    step: int
+    seconds: float
+    evaluation: Evaluation | None
+    exit_code: ExitCode
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run as JSON, with the fields that scripts rely on."""
+        scores = self.evaluation.summary() if self.evaluation else {}
+        return {
+            "schema_version": runs.SCHEMA_VERSION,
+            "run": str(self.run.path),
+            "status": self.status,
+            **({"reason": self.reason} if self.reason else {}),
+            "steps": self.step,
+            "seconds": round(self.seconds, 3),
+            **scores,
+        }
+
+
+class Training:
+    """A training run about to start or to go on; making one checks all that can be checked without a folder."""
+
+    def __init__(self, config: Config, run: Run | None = None) -> None:
+        """Prepare a new run, or (given its folder) one that goes on.
+
+        Raises:
+            LstmcastError: if anything in the config or the data is wrong.
+
+        """
+        self.config = config
+        self.dataset = make_dataset(config, max(HORIZONS))
+        self.engine = make_network_engine(config, len(self.dataset.columns))
+        self.trainer: Trainer = make_trainer(config, self.dataset, self.engine)
+        self.forecaster = make_forecaster(config, self.dataset, self.engine)
+        self._run = run
+        self._seconds = 0.0
+        if run is not None:
+            checkpoint = Checkpoint.load(run.last)
+            try:
+                self.trainer.restore(checkpoint)
+                self._seconds = checkpoint.facts["seconds"]
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise InvalidError(f"{run.last}: does not fit the run's config: {error}") from None
+
+    @classmethod
+    def resume(cls, run: Run) -> Training:
+        """Prepare to go on with a run that was stopped or killed."""
+        return cls(load(str(run.config)), run)
+
+    def execute(
+        self,
+        output_dir: Path,
+        name: str | None,
+        stem: str,
+        stop: StopRequest,
+        on_record: Callable[[Record], None] = lambda _: None,
+        on_start: Callable[[Run], None] = lambda _: None,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> Result:
+        """Train, evaluate, and write everything to the run's folder.
+
+        Raises:
+            UnwritableError: if the folder cannot be made or written.
+
+        """
+        run = self._run or self._create(output_dir, name, stem)
+        run.cut_metrics(self.trainer.step)
+        run.write_manifest(status="running")
+        on_start(run)
+        started = time.monotonic() - self._seconds
+        saved_at = time.monotonic()
+
+        def save() -> None:
+            nonlocal saved_at
+            state = self.trainer.state()
+            state.facts["seconds"] = time.monotonic() - started
+            state.save(run.last)
+            saved_at = time.monotonic()
+
+        def save_best() -> None:
+            save_trained(run.best, self.trainer.parameters(), self.dataset, self.forecaster)
+
+        with stop.listening():
+            with runs.writing(run.metrics), run.metrics.open("a", encoding="utf-8", buffering=1) as metrics:
+
+                def record_step(record: Record) -> None:
+                    metrics.write(json.dumps(record.as_json()) + "\n")
+                    on_record(record)
+
+                outcome = fit(
+                    self.trainer,
+                    on_record=record_step,
+                    save=save,
+                    save_best=save_best,
+                    due=lambda: time.monotonic() - saved_at >= SAVE_EVERY,
+                    stop=stop,
+                )
+            if self.trainer.best is None:
+                # nothing was selected by validation: the last parameters, or before a divergence the best known
+                if outcome.status == "diverged":
+                    self.trainer.roll_back()
+                save_best()
+            seconds = time.monotonic() - started
+            evaluation = None
+            if outcome.status != "stopped":
+                evaluation = self._finish(run, warn)
+        exit_code = ExitCode.DIVERGED if outcome.status == "diverged" else stop.exit_code or ExitCode.DONE
+        if outcome.status == "finished":
+            exit_code = ExitCode.DONE
+        result = Result(run, outcome.status, outcome.reason, self.trainer.step, seconds, evaluation, exit_code)
+        run.write_manifest(**{key: value for key, value in result.summary().items() if key != "run"})
+        return result
+
+    def _create(self, output_dir: Path, name: str | None, stem: str) -> Run:
+        import torch
+
+        run = runs.create(output_dir, name, stem)
+        runs.write(run.config, dump_config(self.config))
+        run.write_manifest(
+            created=runs.created_now(),
+            status="running",
+            seed=self.config.seed,
+            versions={
+                "lstmcast": __version__,
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "torch": str(torch.__version__),
+            },
+        )
+        return run
+
+    def _finish(self, run: Run, warn: Callable[[str], None]) -> Evaluation:
+        """Score the best parameters, write the forecast and the pictures."""
+        trained = load_trained(run)
+        evaluation = evaluate(trained.forecaster, self.dataset)
+        runs.write(run.forecast, forecast_csv(evaluation, trained.columns))
+        try:
+            from lstmcast.reports import plots
+
+            plots.save(plots.loss(run.read_metrics(), run.name), run.path / "loss.png")
+            plots.save(plots.rollout(evaluation, trained.columns, run.name), run.path / "rollout.png")
+        except Exception as error:
+            # a picture is no reason to lose a training
+            warn(f"the plots could not be drawn: {error}")
+        return evaluation
+
+
+def forecast_csv(evaluation: Evaluation, columns: tuple[str, ...]) -> str:
+    """Write the rollout over the test part beside the truth, as CSV, in the user's units."""
+    lines = ["series,step,value,truth"]
+    forecast = evaluation.model.forecast
+    for n, f in np.ndindex(forecast.shape[0], forecast.shape[2]):
+        label = series_label(n, f, forecast.shape[0], columns)
+        lines += [
+            f"{label},{step},{float(value)!r},{float(true)!r}"
+            for step, (value, true) in enumerate(
+                zip(forecast[n, :, f], evaluation.truth[n, :, f], strict=True), start=1
+            )
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def series_label(n: int, f: int, sequences: int, columns: tuple[str, ...]) -> str:
+    """Name a series in a table: by its row, its column, or both, quoted for CSV where needed."""
+    parts = ([str(n)] if sequences > 1 else []) + ([columns[f]] if len(columns) > 1 or sequences == 1 else [])
+    label = ":".join(parts)
+    return '"' + label.replace('"', '""') + '"' if set(label) & set(',"\n\r') else label
+
+
+def describe(training: Training) -> dict[str, Any]:
+    """Return what a training would do, as JSON."""
+    network = training.engine.network
+    return {
+        "schema_version": runs.SCHEMA_VERSION,
+        "parameters": network.size,
+        "steps": training.trainer.steps,
+        "train_shape": list(training.dataset.train.shape),
+        "test_shape": list(training.dataset.test.rows[:, : training.dataset.test.known].shape),
+        "config": training.config.model_dump(mode="json"),
+    }

@@ -1,0 +1,1 @@
+"""Reports: plots and tables; the only importers of matplotlib and of rich's tables."""

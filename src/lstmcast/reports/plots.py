@@ -1,0 +1,197 @@
+"""The pictures: each function returns a matplotlib figure, made without pyplot and without a display."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lstmcast.arrays import Array
+from lstmcast.errors import UsageError
+from lstmcast.forecasting.evaluate import Evaluation
+from lstmcast.runs import write
+
+# Okabe and Ito's colours, told apart by all eyes
+TRUTH, NETWORK, HISTORY = "#999999", "#0072B2", "#333333"
+OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
+MAX_SERIES = 6
+MAX_POINTS = 20_000
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure in the format of the path's ending: png, svg or pdf.
+
+    Raises:
+        UsageError: if the ending is another.
+        UnwritableError: if the file cannot be written.
+
+    """
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in ("png", "svg", "pdf"):
+        raise UsageError(f"{path}: a plot's name must end in .png, .svg or .pdf")
+    buffer = io.BytesIO()
+    # no date in the file: the same figure gives the same bytes
+    metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+    figure.savefig(buffer, format=kind, dpi=120, metadata=metadata)
+    write(path, buffer.getvalue())
+
+
+def _figure(rows: int, title: str, height: float = 2.2) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(10, 1 + height * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
+    figure.suptitle(title, fontsize=11)
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure, list(axes)
+
+
+def _thin(length: int) -> slice:
+    return slice(None, None, max(1, length // MAX_POINTS))
+
+
+def loss(metrics: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Draw the loss, its running median, the validation metric and the learning rate, step by step."""
+    figure, (ax, below) = _figure(2, f"{title}: training loss")
+    steps = np.array([record["step"] for record in metrics])
+    values = np.array([record["loss"] for record in metrics])
+    rates = np.array([record["learning_rate"] for record in metrics])
+    thin = _thin(len(steps))
+    ax.plot(steps[thin], values[thin], color=NETWORK, lw=0.8, alpha=0.5, label="loss of each batch")
+    if len(values) >= 50:
+        width = len(values) // 25
+        medians = [
+            float(np.median(values[start : start + width])) for start in range(0, len(values) - width + 1, width)
+        ]
+        middles = steps[width // 2 :: width][: len(medians)]
+        ax.plot(middles, medians, color=HISTORY, lw=1.5, label=f"median of {width} steps")
+    validated = [(record["step"], record["validation"]) for record in metrics if record.get("validation") is not None]
+    if validated:
+        ax.plot(*zip(*validated, strict=True), color=OTHERS[3], marker="o", ms=3, lw=1, label="validation RMSE")
+    if (values > 0).any():
+        ax.set_yscale("log")
+    ax.set_ylabel("mean squared error")
+    ax.legend(frameon=False, fontsize=8)
+    below.plot(steps[thin], rates[thin], color=OTHERS[1], lw=1)
+    below.set_ylabel("learning rate")
+    below.set_xlabel("optimizer step")
+    return figure
+
+
+def _labels(count: int, columns: tuple[str, ...]) -> list[tuple[int, int, str]]:
+    labels = [
+        (n, f, column if count == 1 else f"{column}, series {n}")
+        for n in range(count)
+        for f, column in enumerate(columns)
+    ]
+    return labels[:MAX_SERIES]
+
+
+def _axis_limits(ax: Axes, *arrays: Array) -> None:
+    """Show the truth's range and half as much around it: a diverging forecast must not hide it."""
+    low = min(float(array.min()) for array in arrays)
+    high = max(float(array.max()) for array in arrays)
+    margin = 0.6 * (high - low) or 1.0
+    ax.set_ylim(low - margin, high + margin)
+
+
+def rollout(evaluation: Evaluation, columns: tuple[str, ...], title: str) -> Figure:
+    """Draw the rollout with the true continuation past the end of the inputs."""
+    truth, forecast = evaluation.truth, evaluation.model.forecast
+    labels = _labels(len(truth), columns)
+    figure, axes = _figure(len(labels), f"{title}: {evaluation.verdict.kind.replace('_', ' ')}")
+    steps = np.arange(1, truth.shape[1] + 1)
+    shown = min(evaluation.history.shape[1], max(50, truth.shape[1] // 4))
+    past = np.arange(-shown + 1, 1)
+    best = min(evaluation.baselines.values(), key=lambda score: list(score.rollout.values())[-1])
+    for ax, (n, f, label) in zip(axes, labels, strict=True):
+        history = evaluation.history[n, -shown:, f]
+        ax.plot(past, history, color=HISTORY, lw=1.2, label="inputs")
+        ax.plot(steps, truth[n, :, f], color=TRUTH, lw=2.5, label="true continuation")
+        ax.plot(steps, best.forecast[n, :, f], color=OTHERS[0], lw=1, ls=":", label=f"best baseline: {best.label}")
+        ax.plot(steps, forecast[n, :, f], color=NETWORK, lw=1.2, ls="--", label="network, on its own predictions")
+        ax.axvline(0.5, color=HISTORY, lw=0.8)
+        _axis_limits(ax, history, truth[n, :, f])
+        ax.set_ylabel(label, fontsize=8)
+    axes[0].legend(frameon=False, fontsize=8, ncols=4, loc="upper right")
+    axes[-1].set_xlabel("steps after the last input")
+    return figure
+
+
+def horizon(evaluation: Evaluation, title: str) -> Figure:
+    """Draw the error over the first h steps against h, beside the baselines."""
+    figure, (ax,) = _figure(1, f"{title}: error against horizon", height=4)
+    truth = evaluation.truth
+    h = np.arange(1, truth.shape[1] + 1)
+
+    def curve(forecast: Array) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = np.mean((forecast - truth) ** 2, axis=(0, 2))
+            errors: Array = np.sqrt(np.cumsum(squares) / h)
+        return np.where(errors > 0, errors, np.nan)
+
+    for (name, score), color in zip(evaluation.baselines.items(), OTHERS, strict=False):
+        ax.plot(h, curve(score.forecast), color=color, lw=1, ls=":", label=f"{name}: {score.label}")
+    ax.plot(h, curve(evaluation.model.forecast), color=NETWORK, lw=1.8, label="network")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("horizon h, steps")
+    ax.set_ylabel("RMSE over steps 1 to h")
+    ax.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def phase(evaluation: Evaluation, columns: tuple[str, ...], title: str) -> Figure:
+    """Draw value against change, of the truth and of the rollout: a closed curve that holds stays closed."""
+    truth, forecast = evaluation.truth, evaluation.model.forecast
+    labels = _labels(len(truth), columns)[:3]
+    figure = Figure(figsize=(4 * len(labels), 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"{title}: phase portrait", fontsize=11)
+    for ax, (n, f, label) in zip(figure.subplots(1, len(labels), squeeze=False)[0], labels, strict=True):
+        for values, color, width, name in ((truth, TRUTH, 3.0, "truth"), (forecast, NETWORK, 0.8, "network")):
+            series = values[n, :, f]
+            ax.plot(series[:-1], np.diff(series), color=color, lw=width, label=name)
+        _axis_limits(ax, np.diff(truth[n, :, f]))
+        ax.set_xlim(*(truth[n, :, f].mean() + s * (np.ptp(truth[n, :, f]) or 1.0) for s in (-1.1, 1.1)))
+        ax.set_xlabel(label)
+        ax.set_ylabel("change to the next step")
+        ax.legend(frameon=False, fontsize=8, loc="upper right")
+    return figure
+
+
+def gates(traced: Mapping[str, Array], title: str) -> Figure:
+    """Draw gates and states over time, each unit a row of an image; ``traced`` maps names to ``(T, H)``."""
+    figure, axes = _figure(len(traced), f"{title}: gates and states along the test inputs", height=1.1)
+    for ax, (name, values) in zip(axes, traced.items(), strict=True):
+        reach = 1.0 if not name.endswith(" c") else max(1.0, float(np.abs(values).max()))
+        image = ax.imshow(values.T, aspect="auto", cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="nearest")
+        figure.colorbar(image, ax=ax, pad=0.01)
+        ax.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
+        ax.set_yticks([])
+        ax.tick_params(labelsize=7)
+    axes[-1].set_xlabel("step")
+    return figure
+
+
+def forecast(history: Array, values: Array, columns: tuple[str, ...], title: str) -> Figure:
+    """Draw a forecast ``(N, K, F)`` after the end of ``history`` (N, T, F)."""
+    labels = _labels(len(values), columns)
+    figure, axes = _figure(len(labels), f"{title}: forecast of {values.shape[1]:,} steps")
+    shown = min(history.shape[1], max(50, values.shape[1] // 2))
+    for ax, (n, f, label) in zip(axes, labels, strict=True):
+        ax.plot(np.arange(-shown + 1, 1), history[n, -shown:, f], color=HISTORY, lw=1.2, label="known")
+        thin = _thin(values.shape[1])
+        steps = np.arange(1, values.shape[1] + 1)
+        ax.plot(steps[thin], values[n, :, f][thin], color=NETWORK, lw=1.2, ls="--", label="network")
+        ax.axvline(0.5, color=HISTORY, lw=0.8)
+        ax.set_ylabel(label, fontsize=8)
+    axes[0].legend(frameon=False, fontsize=8, loc="upper right")
+    axes[-1].set_xlabel("steps after the last known value")
+    return figure
