@@ -47,9 +47,7 @@ class Tape:
         dtype = parameters.values.dtype
         cell = CELLS[network.cell]
         sizes = (network.input_size, *network.hidden_sizes)
-        self.layers = [
-            LayerTape(T, D, H, B, cell.rows, cell.states, dtype) for D, H in pairwise(sizes)
-        ]
+        self.layers = [LayerTape(T, D, H, B, cell.rows, cell.states, dtype) for D, H in pairwise(sizes)]
         self.head = Head(network, parameters.views, self.layers[-1].h[1:], self.layers[0].x[:T])
 
     def states(self, t: int) -> Iterator[Array]:
