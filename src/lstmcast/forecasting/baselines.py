@@ -26,6 +26,10 @@ class Baseline(Protocol):
         """Forecast the steps after the history."""
         ...
 
+    def next_step(self, rows: Array) -> Array:
+        """Forecast each value of ``rows`` (N, L, F) from the true ones before it; NaN where those are too few."""
+        ...
+
 
 @dataclass(frozen=True)
 class Mean:
@@ -38,6 +42,10 @@ class Mean:
         """Forecast the steps after the history."""
         return np.broadcast_to(self.mean, (len(history), steps, len(self.mean)))
 
+    def next_step(self, rows: Array) -> Array:
+        """Forecast each value from those before it."""
+        return np.broadcast_to(self.mean, rows.shape)
+
 
 @dataclass(frozen=True)
 class LastValue:
@@ -48,6 +56,10 @@ class LastValue:
     def forecast(self, history: Array, steps: int) -> Array:
         """Forecast the steps after the history."""
         return np.repeat(history[:, -1:], steps, axis=1)
+
+    def next_step(self, rows: Array) -> Array:
+        """Forecast each value from those before it."""
+        return delayed(rows, 1)
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,10 @@ class SeasonalNaive:
         season = history[:, -self.period :]
         forecast: Array = season[:, np.arange(steps) % season.shape[1]]
         return forecast
+
+    def next_step(self, rows: Array) -> Array:
+        """Forecast each value from those before it."""
+        return delayed(rows, self.period)
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,22 @@ class Autoregression:
                     p = len(c) - 1
                     series[:, t, f] = c[0] + series[:, t - p : t, f][:, ::-1] @ c[1:]
         return series[:, order:]
+
+    def next_step(self, rows: Array) -> Array:
+        """Forecast each value from those before it."""
+        forecast = np.full(rows.shape, np.nan)
+        for f, c in enumerate(self.coefficients):
+            p = len(c) - 1
+            lags = sliding_window_view(rows[:, :-1, f], p, axis=1)[..., ::-1]
+            forecast[:, p:, f] = c[0] + lags @ c[1:]
+        return forecast
+
+
+def delayed(rows: Array, steps: int) -> Array:
+    """Return ``rows`` (N, L, F) shifted to later steps, NaN before."""
+    shifted = np.full(rows.shape, np.nan)
+    shifted[:, steps:] = rows[:, :-steps]
+    return shifted
 
 
 def fit_baselines(train: Array) -> dict[str, Baseline]:

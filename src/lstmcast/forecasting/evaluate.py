@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from lstmcast.arrays import Array
 from lstmcast.data.dataset import Dataset, Held
 from lstmcast.errors import InvalidError
 from lstmcast.forecasting import metrics
-from lstmcast.forecasting.baselines import fit_baselines
+from lstmcast.forecasting.baselines import Baseline, fit_baselines
 from lstmcast.forecasting.rollout import Forecaster
 from lstmcast.forecasting.verdict import Verdict, judge
 
@@ -79,6 +79,7 @@ class Evaluation:
             "baselines": {
                 name: {
                     "label": score.label,
+                    "next_step": {"rmse": _finite(score.next_step)},
                     "rollout": rollout(score),
                     "skill": {
                         str(h): _finite(1 - self.model.rollout[h] / value) if value else None
@@ -102,10 +103,43 @@ def next_step_rmse(forecaster: Forecaster, held: Held, unit: Array) -> float:
     return metrics.rmse(forecast * unit, held.rows[:, held.scored_from : held.known] * unit)
 
 
-def rollout_rmse(forecaster: Forecaster, held: Held, steps: int) -> float:
-    """Return the RMSE of a rollout of ``steps`` from the origin of ``held``, in the network's units."""
-    truth = held.rows[:, held.origin : held.origin + steps]
-    return metrics.rmse(forecaster.rollout(held.rows[:, : held.origin], truth.shape[1]), truth)
+def spread(held: Held, steps: int, origins: int) -> list[int]:
+    """Spread up to ``origins`` starting points evenly over the held-out part, each with ``steps`` of truth after it."""
+    return sorted({int(start) for start in np.linspace(held.origin, held.rows.shape[1] - steps, origins)})
+
+
+def split_at(held: Held, starts: Sequence[int], reach: int, steps: int) -> tuple[Array, Array]:
+    """Return the ``reach`` values before each start and the ``steps`` after it, ``(origins N, …, F)``."""
+    reach = min(reach, starts[0])
+    before = np.concatenate([held.rows[:, start - reach : start] for start in starts])
+    after = np.concatenate([held.rows[:, start : start + steps] for start in starts])
+    return before, after
+
+
+def rollout_rmse(forecaster: Forecaster, held: Held, steps: int, origins: int = 16) -> float:
+    """Return the RMSE of rollouts of ``steps`` from origins spread over ``held``, in the network's units."""
+    history, truth = split_at(held, spread(held, steps, origins), forecaster.context, steps)
+    return metrics.rmse(forecaster.rollout(history, steps), truth)
+
+
+def _next_step_errors(
+    forecaster: Forecaster, baselines: Mapping[str, Baseline], held: Held, unit: Array
+) -> dict[str, float]:
+    """Return the RMSE of the next step by name, all over the same steps: those that everyone can forecast.
+
+    A network that looks further than one step ahead is measured alone, for the baselines look one step ahead.
+    """
+    known = held.rows[:, : held.known]
+    forecasts = {"network": forecaster.next_step(known)}
+    if forecaster.horizon == 1:
+        forecasts |= {name: baseline.next_step(known) for name, baseline in baselines.items()}
+    scored = np.arange(held.known) >= held.scored_from
+    for forecast in forecasts.values():
+        scored &= ~np.isnan(forecast).any(axis=(0, 2))
+    if not scored.any():
+        return {"network": next_step_rmse(forecaster, held, unit)}
+    truth = known[:, scored] * unit
+    return {name: metrics.rmse(forecast[:, scored] * unit, truth) for name, forecast in forecasts.items()}
 
 
 def evaluate(
@@ -126,27 +160,26 @@ def evaluate(
             f"--horizons: the shortest is {asked[0]}, and the test part holds {available} steps after the first origin"
         )
     steps = usable[-1]
-    starts = sorted({int(start) for start in np.linspace(held.origin, held.origin + available - steps, origins)})
-    # each forecast stands on rows[:, :start]; baselines may read far back
-    truth = np.concatenate([held.rows[:, start : start + steps] for start in starts])
+    starts = spread(held, steps, origins)
+    histories, truth = split_at(held, starts, dataset.context, steps)
     # one column is scored in the user's units, several in standard deviations
     unit = scaler.scale if len(dataset.columns) == 1 else np.ones(len(dataset.columns))
 
-    def score(label: str, forecast: Array, next_step: float | None) -> Score:
-        errors = {h: metrics.rmse(forecast[:, :h] * unit, truth[:, :h] * unit) for h in usable}
-        return Score(label, next_step, errors, scaler.invert(forecast))
+    fitted = fit_baselines(dataset.train)
+    next_steps = _next_step_errors(forecaster, fitted, held, unit)
 
-    reach = min(dataset.context, starts[0])
-    histories = np.concatenate([held.rows[:, start - reach : start] for start in starts])
+    def score(name: str, label: str, forecast: Array) -> Score:
+        errors = {h: metrics.rmse(forecast[:, :h] * unit, truth[:, :h] * unit) for h in usable}
+        return Score(label, next_steps.get(name), errors, scaler.invert(forecast))
+
     forecast = forecaster.rollout(histories, steps).astype(np.float64)
-    model = score("network", forecast, next_step_rmse(forecaster, held, unit))
+    model = score("network", "network", forecast)
+    # baselines may read further back than the network does
     baselines = {
         name: score(
-            baseline.label,
-            np.concatenate([baseline.forecast(held.rows[:, :start], steps) for start in starts]),
-            None,
+            name, baseline.label, np.concatenate([baseline.forecast(held.rows[:, :start], steps) for start in starts])
         )
-        for name, baseline in fit_baselines(dataset.train).items()
+        for name, baseline in fitted.items()
     }
     deviation = dataset.train.std(axis=(0, 1))
     deviation = np.where(deviation > 0, deviation, 1.0)

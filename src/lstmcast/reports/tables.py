@@ -33,7 +33,7 @@ def scores(evaluation: Evaluation) -> Table:
             Text(number(error) + (" *" if error == best[h] else ""), style="bold" if error == best[h] else "")
             for h, error in score.rollout.items()
         ]
-        table.add_row(Text(score.label), "" if score.next_step is None else number(score.next_step), *cells)
+        table.add_row(Text(score.label), number(score.next_step), *cells)
     table.caption = "* the best of its column"
     return table
 
