@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test lint setup clean
 
 setup: $(BIN)/.installed
 
@@ -24,9 +24,6 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-bench: setup
-	$(BIN)/python benchmarks/bench.py
 
 clean:
 	rm -rf .venv outputs .mypy_cache .ruff_cache .pytest_cache

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Annotated, Never
 
-# one thread: these matrices are too small for two, and a second one only waits (see `make bench`)
+# one thread: these matrices are too small for two, and the second one mostly waits; set the variables to change it
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 

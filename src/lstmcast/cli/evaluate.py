@@ -49,9 +49,10 @@ def evaluate(
     # several origins in a synthetic series need room to spread
     dataset = trained.dataset(future=max(asked) * (1 if origins == 1 else 2))
     evaluation = score(trained.forecaster, dataset, asked, origins)
-    if evaluation.left_out:
-        left = ", ".join(f"{h:,}" for h in evaluation.left_out)
-        say(f"warning: left out the horizons {left}: the test part is shorter")
+    if evaluation.beyond:
+        beyond, longest = ", ".join(f"{h:,}" for h in evaluation.beyond), max(evaluation.model.rollout)
+        what = f"cut to {longest:,}" if origins == 1 else "left out"
+        say(f"warning: horizons {beyond} are {what}: the test part is shorter")
     if json:
         manifest = found.read_manifest()
         emit_json(

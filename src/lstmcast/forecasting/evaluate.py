@@ -39,7 +39,7 @@ class Evaluation:
         truth: ``(M, K, F)``, in the user's units, as are all forecasts.
         history: the known values before each forecast, ``(M, T, F)``.
         origins: the step in the test rows at which each rollout starts.
-        left_out: horizons asked for that are longer than the truth.
+        beyond: horizons asked for that are longer than the truth: cut to it, or left out if there are several origins.
 
     """
 
@@ -49,7 +49,7 @@ class Evaluation:
     history: Array
     columns: dict[str, dict[int, float]]
     origins: list[int]
-    left_out: list[int]
+    beyond: list[int]
     amplitude_ratio: float
     frequency_error: float
     phase_error: float
@@ -148,16 +148,17 @@ def evaluate(
     """Score a forecaster on the test rows, from ``origins`` starting points spread evenly over them.
 
     Raises:
-        InvalidError: if the test part holds fewer steps than the smallest horizon.
+        InvalidError: with several origins, if the test part holds fewer steps than the smallest horizon.
 
     """
     held, scaler = dataset.test, dataset.scaler
     available = held.rows.shape[1] - held.origin
     asked = sorted(set(horizons))
-    usable = [h for h in asked if h <= available]
+    # one rollout goes as far as the truth does; several need room to start from
+    usable = sorted({min(h, available) for h in asked}) if origins == 1 else [h for h in asked if h <= available]
     if not usable:
         raise InvalidError(
-            f"--horizons: the shortest is {asked[0]}, and the test part holds {available} steps after the first origin"
+            f"--horizons: the shortest is {asked[0]}, and the test part holds {available} steps after its first origin"
         )
     steps = usable[-1]
     starts = spread(held, steps, origins)
@@ -204,7 +205,7 @@ def evaluate(
             for f, name in enumerate(dataset.columns)
         },
         origins=starts,
-        left_out=[h for h in asked if h > available],
+        beyond=[h for h in asked if h > available],
         amplitude_ratio=metrics.amplitude_ratio(finite, truth) if long_enough else float("nan"),
         frequency_error=metrics.frequency_error(finite, truth) if long_enough else float("nan"),
         phase_error=metrics.phase_error(finite, truth) if long_enough else float("nan"),

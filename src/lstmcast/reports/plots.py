@@ -105,11 +105,13 @@ def rollout(evaluation: Evaluation, columns: tuple[str, ...], title: str) -> Fig
     """Draw the rollout with the true continuation past the end of the inputs."""
     truth, forecast = evaluation.truth, evaluation.model.forecast
     labels = _labels(len(truth), columns)
-    figure, axes = _figure(len(labels), f"{title}: {evaluation.verdict.kind.replace('_', ' ')}")
+    best = min(evaluation.baselines.values(), key=lambda score: list(score.rollout.values())[-1])
+    ours, theirs = (list(score.rollout.values())[-1] for score in (evaluation.model, best))
+    errors = f"RMSE over {truth.shape[1]:,} steps {ours:.2g}; {best.label}: {theirs:.2g}"
+    figure, axes = _figure(len(labels), f"{title}\n{errors}")
     steps = np.arange(1, truth.shape[1] + 1)
     shown = min(evaluation.history.shape[1], max(50, truth.shape[1] // 4))
     past = np.arange(-shown + 1, 1)
-    best = min(evaluation.baselines.values(), key=lambda score: list(score.rollout.values())[-1])
     for ax, (n, f, label) in zip(axes, labels, strict=True):
         history = evaluation.history[n, -shown:, f]
         ax.plot(past, history, color=HISTORY, lw=1.2, label="inputs")

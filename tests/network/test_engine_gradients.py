@@ -1,0 +1,110 @@
+"""The hand-derived gradient against the complex step and against autograd, in every way to put a network together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstmcast.network.cells import CELLS
+
+networks = [
+    pytest.mark.parametrize("cell", CELLS),
+    pytest.mark.parametrize("hidden", [(3, 3), (2, 4)], ids=["equal", "unequal"]),
+    pytest.mark.parametrize("head", [(), (4, 3)], ids=["linear", "relu"]),
+    pytest.mark.parametrize("residual", [False, True], ids=["plain", "residual"]),
+]
+batches = [
+    pytest.mark.parametrize("weights", ["last_step", "all", "warmup", "random"]),
+    pytest.mark.parametrize("feedback", [False, True], ids=["true", "fed"]),
+    pytest.mark.parametrize("delay", [1, 3], ids=["delay1", "delay3"]),
+    pytest.mark.parametrize("initial", [False, True], ids=["zero", "state"]),
+]
+
+
+def every(*marks):
+    def decorate(test):
+        for mark in marks:
+            test = mark(test)
+        return test
+
+    return decorate
+
+
+@every(*networks, *batches)
+def test_along_a_direction_in_each_parameter_it_is_the_complex_steps(
+    make_problem, cell, hidden, head, residual, weights, feedback, delay, initial
+):
+    problem = make_problem(
+        cell, hidden, head, residual=residual, weights=weights, feedback=feedback, delay=delay, initial=initial
+    )
+    loss, gradient = problem.gradient(problem.numpy())
+    slope = problem.slope()
+    assert np.isfinite(loss)
+    assert np.linalg.norm(gradient) > 0
+    for name, direction in problem.directions(np.random.default_rng(1)):
+        size = np.linalg.norm(gradient[direction != 0]) * np.linalg.norm(direction)
+        assert abs(gradient @ direction - slope(direction)) <= 1e-12 * size, name
+
+
+@every(*networks)
+@pytest.mark.parametrize("delay", [1, 3], ids=["delay1", "delay3"])
+def test_element_by_element_it_is_the_complex_steps(make_problem, cell, hidden, head, residual, delay):
+    problem = make_problem(
+        cell, hidden, head, residual=residual, weights="random", feedback=True, delay=delay, initial=True, T=6, B=2
+    )
+    _, gradient = problem.gradient(problem.numpy())
+    assert problem.mismatch(gradient, problem.complex_gradient()) < 1e-12
+
+
+@every(*networks, *batches)
+def test_it_is_autograds(make_problem, cell, hidden, head, residual, weights, feedback, delay, initial):
+    problem = make_problem(
+        cell, hidden, head, residual=residual, weights=weights, feedback=feedback, delay=delay, initial=initial
+    )
+    loss, gradient = problem.gradient(problem.numpy())
+    # cells of unequal sizes cannot be fused
+    for fused in (False, True) if len(set(hidden)) == 1 else (False,):
+        torch_loss, torch_gradient = problem.gradient(problem.torch(fused=fused))
+        assert loss == pytest.approx(torch_loss, rel=1e-10)
+        assert problem.mismatch(gradient, torch_gradient) < 1e-10
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    cell=st.sampled_from(sorted(CELLS)),
+    hidden=st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple),
+    head=st.lists(st.integers(1, 4), max_size=2).map(tuple),
+    features=st.integers(1, 3),
+    T=st.integers(1, 6),
+    B=st.integers(1, 4),
+    residual=st.booleans(),
+    feedback=st.booleans(),
+    seed=st.integers(0, 9),
+)
+def test_it_is_right_in_any_size(make_problem, cell, hidden, head, features, T, B, residual, feedback, seed):
+    problem = make_problem(
+        cell, hidden, head, features=features, T=T, B=B, residual=residual, feedback=feedback, initial=True, seed=seed
+    )
+    loss, gradient = problem.gradient(problem.numpy())
+    direction = np.random.default_rng(seed).standard_normal(problem.network.size)
+    slope = problem.slope()(direction)
+    assert abs(gradient @ direction - slope) <= 1e-12 * np.linalg.norm(gradient) * np.linalg.norm(direction)
+    torch_loss, torch_gradient = problem.gradient(problem.torch())
+    assert loss == pytest.approx(torch_loss, rel=1e-10)
+    assert problem.mismatch(gradient, torch_gradient) < 1e-10
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("feedback", [False, True], ids=["true", "fed"])
+def test_float32_is_close_to_float64(make_problem, cell, feedback):
+    options = {"head": (4,), "weights": "warmup", "feedback": feedback, "initial": True, "T": 30}
+    problem = make_problem(cell, **options)
+    single = make_problem(cell, **options, dtype=np.float32)
+    loss, gradient = problem.gradient(problem.numpy())
+    for engine in (single.numpy(), single.torch()):
+        single_loss, single_gradient = single.gradient(engine)
+        assert single_gradient.dtype == np.float32
+        assert single_loss == pytest.approx(loss, rel=1e-5)
+        assert 0 < problem.mismatch(single_gradient, gradient) < 1e-4
