@@ -30,6 +30,7 @@ from lstmcast.config.load import load
 from lstmcast.config.schema import Config
 from lstmcast.errors import ExitCode, InvalidError
 from lstmcast.forecasting.evaluate import HORIZONS, Evaluation, evaluate
+from lstmcast.forecasting.table import rollout_csv
 from lstmcast.runs import Run
 from lstmcast.training.checkpoints import Checkpoint
 from lstmcast.training.trainer import Record, Trainer, fit
@@ -210,7 +211,7 @@ class Training:
         """Score the best parameters, write the forecast and the pictures."""
         trained = load_trained(run)
         evaluation = evaluate(trained.forecaster, self.dataset)
-        runs.write(run.forecast, forecast_csv(evaluation, trained.columns))
+        runs.write(run.forecast, rollout_csv(evaluation, trained.columns))
         try:
             from lstmcast.reports import plots
 
@@ -220,28 +221,6 @@ class Training:
             # a picture is no reason to lose a training
             warn(f"the plots could not be drawn: {error}")
         return evaluation
-
-
-def forecast_csv(evaluation: Evaluation, columns: tuple[str, ...]) -> str:
-    """Write the rollout over the test part beside the truth, as CSV, in the user's units."""
-    lines = ["series,step,value,truth"]
-    forecast = evaluation.model.forecast
-    for n, f in np.ndindex(forecast.shape[0], forecast.shape[2]):
-        label = series_label(n, f, forecast.shape[0], columns)
-        lines += [
-            f"{label},{step},{float(value)!r},{float(true)!r}"
-            for step, (value, true) in enumerate(
-                zip(forecast[n, :, f], evaluation.truth[n, :, f], strict=True), start=1
-            )
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def series_label(n: int, f: int, sequences: int, columns: tuple[str, ...]) -> str:
-    """Name a series in a table: by its row, its column, or both, quoted for CSV where needed."""
-    parts = ([str(n)] if sequences > 1 else []) + ([columns[f]] if len(columns) > 1 or sequences == 1 else [])
-    label = ":".join(parts)
-    return '"' + label.replace('"', '""') + '"' if set(label) & set(',"\n\r') else label
 
 
 def describe(training: Training) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def predict(
 
     from lstmcast import runs
     from lstmcast.builder import load_trained
+    from lstmcast.forecasting.table import series_label
 
     found = runs.find(run, output_dir)
     trained = load_trained(found)
@@ -62,8 +63,6 @@ def predict(
                 f" ({', '.join(trained.columns)}), here are {len(columns)}"
             )
         history = read_columns(data, columns)[None]
-    from lstmcast.pipeline import series_label
-
     N, _, F = history.shape
     labels = [series_label(n, f, N, trained.columns) for n in range(N) for f in range(F)]
     stream = trained.forecaster.stream(trained.scaler.apply(history))

@@ -33,7 +33,8 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        metadata = {"format": FORMAT, "facts": json.dumps(self.facts)}
+        # one key only: the format's library writes several in random order
+        metadata = {FORMAT: json.dumps(self.facts)}
         contiguous = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
         write(path, save_arrays(contiguous, metadata))
 
@@ -56,12 +57,9 @@ class Checkpoint:
         try:
             arrays = load_arrays(data)
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            metadata = header.get("__metadata__", {})
-            facts = json.loads(metadata.get("facts", "{}"))
+            facts = json.loads(header["__metadata__"][FORMAT])
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise InvalidError(f"{path}: damaged, or not a checkpoint: {error}") from None
-        if metadata.get("format") != FORMAT:
-            raise InvalidError(f"{path}: not a checkpoint of this program (format {metadata.get('format')!r})")
+            raise InvalidError(f"{path}: damaged, or not a checkpoint of this program: {error}") from None
         return cls(arrays, facts)
 
     def part(self, prefix: str) -> dict[str, Array]:

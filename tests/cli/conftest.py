@@ -1,0 +1,201 @@
+"""Ways to run the program, and two tiny runs that the tests share; a test that changes a run copies it first."""
+
+import contextlib
+import copy
+import csv
+import io
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lstmcast import cli as program
+
+SINES = {
+    "seed": 1,
+    "data": {"kind": "sine_bank", "sequences": 6, "length": 60, "scale": 5, "test_sequences": 2},
+    "model": {"hidden_sizes": [4]},
+    "optimizer": {"kind": "adam"},
+    "training": {"steps": 3},
+}
+TWO = {
+    "data": {"kind": "series", "path": "two.csv", "columns": ["a", "b"], "timesteps": 20},
+    "model": {"hidden_sizes": [4], "cell": "gru"},
+    "optimizer": {"kind": "adam", "learning_rate": 0.01},
+    "training": {"steps": 5, "batch_size": 8},
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: its exit code, standard output and standard error."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+    @property
+    def rows(self):
+        return list(csv.DictReader(io.StringIO(self.out)))
+
+    def done(self):
+        """Demand success."""
+        assert self.code == 0, self.err
+        return self
+
+    def refused(self, code, *needles):
+        """Demand one clear error that names the place, and nothing else."""
+        assert self.code == code, self.err
+        assert self.out == ""
+        assert self.err.count("error: ") + self.err.count("─ Error ─") == 1, self.err
+        assert "Traceback" not in self.err
+        assert "internal error" not in self.err
+        for needle in needles:
+            assert needle in self.err
+        return self
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture(scope="session")
+def cli():
+    """Run the program in this process; ``terminal`` makes both streams look like one."""
+
+    def call(*arguments, terminal=False):
+        out, err = (Terminal() if terminal else io.StringIO() for _ in range(2))
+        argv, handler = sys.argv, signal.getsignal(signal.SIGINT)
+        sys.argv = ["lstmcast", *map(str, arguments)]
+        code = 0
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                program.main()
+        except SystemExit as leaving:
+            code = leaving.code or 0
+        finally:
+            sys.argv = argv
+            signal.signal(signal.SIGINT, handler)
+        return Outcome(int(code), out.getvalue(), err.getvalue())
+
+    return call
+
+
+def start(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "lstmcast", *map(str, arguments)],
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"} | options,
+    )
+
+
+@pytest.fixture(scope="session")
+def launch():
+    """Start the program as a process of its own."""
+    return start
+
+
+@pytest.fixture(scope="session")
+def shell():
+    """Run the program as a process of its own; an ``env`` value of None removes the variable."""
+
+    def run(*arguments, env=None, **options):
+        changed = os.environ | (env or {})
+        changed = {name: value for name, value in changed.items() if value is not None}
+        process = start(*arguments, env=changed, **options)
+        out, err = process.communicate(timeout=60)
+        return Outcome(process.returncode, out or "", err or "")
+
+    return run
+
+
+def write_config(path, base, changes):
+    """Write a config with some keys changed, given as ``section__key=value``."""
+    config = copy.deepcopy(base)
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        node = config
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[last] = value
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def write_two(path, scale=1.0, offset=0.0):
+    """Write 120 rows of two waves, in any units."""
+    rows = [(math.sin(i / 5), 2 + math.cos(i / 7)) for i in range(120)]
+    lines = [f"{i},{a * scale + offset!r},{b * scale + offset!r}" for i, (a, b) in enumerate(rows)]
+    path.write_text("\n".join(["when,a,b", *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def sines_config(tmp_path):
+    """Write a variant of the config of the run ``sines``."""
+    return lambda **changes: write_config(tmp_path / "sines.yaml", SINES, changes)
+
+
+@pytest.fixture
+def two_config(tmp_path):
+    """Write a variant of the config of the run ``two``, and its data in units of ``scale`` and ``offset``."""
+
+    def write(scale=1.0, offset=0.0, **changes):
+        write_two(tmp_path / "two.csv", scale, offset)
+        return write_config(tmp_path / "two.yaml", TWO, changes)
+
+    return write
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run and what its training printed with --json."""
+
+    path: Path
+    output_dir: Path
+    config: Path
+    outcome: Outcome
+
+
+@pytest.fixture(scope="session")
+def _trained(tmp_path_factory, cli):
+    folder = tmp_path_factory.mktemp("lstmcast")
+    write_two(folder / "two.csv")
+    runs = {}
+    for name, base in (("sines", SINES), ("two", TWO)):
+        config = write_config(folder / f"{name}.yaml", base, {})
+        arguments = ("--config", config, "--name", name, "--output-dir", folder / "outputs")
+        runs[name] = Trained(
+            folder / "outputs" / name, folder / "outputs", config, cli("train", *arguments, "--json").done()
+        )
+    return runs
+
+
+@pytest.fixture(scope="session")
+def sines(_trained):
+    """Return a run of three steps on six sines."""
+    return _trained["sines"]
+
+
+@pytest.fixture(scope="session")
+def two(_trained):
+    """Return a run of five steps on two columns of a CSV file."""
+    return _trained["two"]
+
+
+@pytest.fixture
+def damaged(tmp_path, sines):
+    """Return a copy of the run ``sines`` that a test may change."""
+    return Path(shutil.copytree(sines.path, tmp_path / "outputs" / "damaged"))

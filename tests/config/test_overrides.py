@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lstmcast.errors import InvalidError, UsageError
+
+
+def value(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = config[int(part)] if part.isdecimal() else getattr(config, part)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("seed=9", 9),
+        ("optimizer.learning_rate=1e-2", 1e-2),
+        ("model.cell=gru", "gru"),
+        ("model.hidden_sizes=[8, 4]", [8, 4]),
+        ("model.head_sizes=[]", []),
+        ("model.residual=true", True),
+        # sections that the file leaves out
+        ("data.signal.noise=0.5", 0.5),
+        ("training.clip.norm=1", 1.0),
+        ("training.batch_size=null", None),
+        ("training.batch_size=", None),
+        # split at the first `=`, spaces as in YAML
+        ("seed= 9 # nine", 9),
+    ],
+)
+def test_a_key_is_set(override: str, expected: Any, load_text: Any, valid: str) -> None:
+    assert value(load_text(valid, [override]), override.split("=")[0]) == expected
+
+
+def test_only_the_first_equals_sign_splits(load_text: Any, valid: str) -> None:
+    config = load_text(valid, ["data={kind: series, timesteps: 3}", "data.columns=[a=b]", "data.path=/x=y.csv"])
+    assert config.data.columns == ["a=b"]
+    assert config.data.path == "/x=y.csv"
+
+
+def test_the_last_one_wins(load_text: Any, valid: str) -> None:
+    assert load_text(valid, ["seed=1", "seed=2"]).seed == 2
+    config = load_text(valid, ["optimizer={kind: sgd, momentum: 0.5}", "optimizer.momentum=0.7"])
+    assert config.optimizer.momentum == 0.7
+
+
+def test_an_item_of_a_list(load_text: Any, valid: str) -> None:
+    config = load_text(valid + "model: {hidden_sizes: [5, 6]}\n", ["model.hidden_sizes.1=7"])
+    assert config.model.hidden_sizes == [5, 7]
+
+
+def test_a_key_within_an_item(load_text: Any, valid: str) -> None:
+    text = valid.replace("windowed_sine", "windowed_sine, signal: {sines: [{amplitude: 1, frequency: 2}]}")
+    assert load_text(text, ["data.signal.sines.0.frequency=3.5"]).data.signal.sines[0].frequency == 3.5
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed",
+        "",
+        "=",
+        "=3",
+        "optimizer.=3",
+        ".seed=3",
+        "optimizer..learning_rate=3",
+        "seed=[",
+        "seed=a: b: c",
+        "seed=&x 1",
+        "seed=*x",
+        "seed=!!int 1",
+        "seed={a: 1, a: 2}",
+        "seed=1\n---\n2",
+        "seed=\x07",
+        "seed=" + "[" * 100_000,
+        "model.hidden_sizes.2=7",
+        "model.hidden_sizes.-1=7",
+        "model.hidden_sizes.first=7",
+        # BUG: TypeError "object of type 'int' has no len()"
+        "model.hidden_sizes.0.1=7",
+        "model.hidden_sizes.0.x=7",
+        # BUG: ValueError of int()
+        f"model.hidden_sizes.{'0' * 5000}=7",
+        # BUG: OverflowError of chr() inside PyYAML
+        'seed="\\UFFFFFFFF"',
+    ],
+)
+def test_a_wrong_form_is_refused(override: str, valid: str, problems: Any) -> None:
+    found = problems(valid + "model: {hidden_sizes: [5, 6]}\n", [override], UsageError)
+    assert found[0].startswith("override ")
+
+
+@pytest.mark.parametrize(
+    ("override", "message", "hint"),
+    [
+        ("sed=1", "sed: no such key; allowed are seed, data,", "seed"),
+        (
+            "optimizer.learning_rat=1",
+            "optimizer.learning_rat: no such key; allowed are learning_rate,",
+            "learning_rate",
+        ),
+        ("training.validation.evry=1", "training.validation.evry: no such key; allowed are every,", "every"),
+        ("model.cell=lstn", "model.cell: 'lstn' is not one of lstm, gru, rnn", "lstm"),
+        ("data.kind=sine_bnk", "data.kind: 'sine_bnk' is not one of", "sine_bank"),
+    ],
+)
+def test_what_it_sets_is_checked_like_the_file(
+    override: str, message: str, hint: str, valid: str, problems: Any
+) -> None:
+    found = problems(valid, [override], UsageError)
+    assert found[0].startswith(f"override {override!r}: {message}")
+    assert found[1] == f"hint: did you mean {hint!r}?"
+
+
+def test_a_wrong_part_of_a_whole_section_is_the_overrides_fault(valid: str, problems: Any) -> None:
+    override = "optimizer={kind: sgd, momentum: 2}"
+    (found,) = problems(valid, [override], UsageError)
+    assert found.startswith(f"override {override!r}: optimizer.momentum: 2 is wrong")
+
+
+def test_faults_of_both_are_told_apart(valid: str, problems: Any) -> None:
+    found = problems(valid.replace("steps: 5", "steps: 0"), ["seed=-1"], InvalidError)
+    assert [line.split(" is wrong")[0] for line in found] == [
+        "override 'seed=-1': seed: -1",
+        "config.yaml:4: training.steps: 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.steps=null",
+        "training.clip={}",
+        # BUG: called the file's fault, with its line and exit code 5: blame looks at the sections around a key only
+        "training.clip.value=1",
+    ],
+)
+def test_an_override_that_contradicts_a_valid_file_is_wrong_usage(override: str, valid: str, problems: Any) -> None:
+    (found,) = problems(valid.replace("steps: 5", "steps: 5, clip: {norm: 1}"), [override], UsageError)
+    assert found.startswith(f"override {override!r}: ")

@@ -1,0 +1,155 @@
+"""The comparison with the complex step accepts a sound backward pass and rejects every planted fault.
+
+The backward passes here are written once more from the formulas, with a factor on every term: with all
+factors 1 they are right, with one of them 0.1 % off they are not.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lstmcast.network.cells import CELLS
+
+OFF = 1.001
+ACCEPTED = 1e-12
+
+
+class Faulty:
+    """A sound cell but for its backward pass, in which each term is multiplied by its factor."""
+
+    def __init__(self, name, backward, unpack=None, **factors):
+        self._sound = CELLS[name]
+        self._factors = defaultdict(lambda: 1.0, factors)
+        self._backward = backward
+        if unpack:
+            self.unpack = unpack
+
+    def __getattr__(self, name):
+        return getattr(self._sound, name)
+
+    def backward(self, a, h_prev, c_prev, tanh_c, dh, dc):
+        gates = np.split(a.copy(), self.rows)
+        da, dh[...], dc[...] = self._backward(self._factors, gates, h_prev, c_prev, tanh_c, dh.copy(), dc.copy())
+        a[...] = np.concatenate(da)
+
+
+def lstm(k, gates, _, c_prev, tanh_c, dh, dc):
+    i, f, g, o = gates
+    do = k["do"] * dh * tanh_c
+    dc = k["carry"] * dc + k["dc"] * dh * o * (1 - k["tanh'"] * tanh_c**2)
+    di, df, dg = k["di"] * dc * g, k["df"] * dc * c_prev, k["dg"] * dc * i
+    da = [di * i * (1 - k["i'"] * i), df * f * (1 - k["f'"] * f), dg * (1 - k["g'"] * g**2), do * o * (1 - k["o'"] * o)]
+    return da, 0, k["dc_prev"] * dc * f
+
+
+def gru(k, gates, h_prev, _, __, dh, dc):
+    r, z, n, v = gates
+    dn, dz = k["dn"] * dh * (1 - k["1-z"] * z), dh * (k["dz h"] * h_prev - k["dz n"] * n)
+    du = dn * (1 - k["n'"] * n**2)
+    dr, dv = k["dr"] * du * v, k["dv"] * du * r
+    return [dr * r * (1 - k["r'"] * r), dz * z * (1 - k["z'"] * z), k["du"] * du, dv], k["dh_prev"] * dh * z, dc
+
+
+def rnn(k, gates, _, __, ___, dh, dc):
+    (h,) = gates
+    return [k["da"] * dh * (1 - k["tanh'"] * h**2)], 0, dc
+
+
+BACKWARD = {"lstm": lstm, "gru": gru, "rnn": rnn}
+TERMS = {
+    "lstm": ["do", "carry", "dc", "tanh'", "di", "df", "dg", "i'", "f'", "g'", "o'", "dc_prev"],
+    "gru": ["dn", "1-z", "dz h", "dz n", "n'", "dr", "dv", "du", "r'", "z'", "dh_prev"],
+    "rnn": ["da", "tanh'"],
+}
+GROSS = {
+    "lost carry": lambda da, dh, dc: (da, 0 * dh, 0 * dc),
+    "swapped gates": lambda da, dh, dc: ([da[1], da[0], *da[2:]], dh, dc),
+    "one gate left out": lambda da, dh, dc: ([0 * da[0], *da[1:]], dh, dc),
+}
+
+
+@pytest.fixture
+def error(make_problem):
+    """Return what the comparison finds with a cell in the place of the sound one."""
+
+    def measure(name, cell):
+        problem = make_problem(name, (3, 2), weights="random", feedback=True, initial=True)
+        engine = problem.numpy()
+        engine._cell = cell
+        return problem.mismatch(problem.gradient(engine)[1], problem.complex_gradient())
+
+    return measure
+
+
+def test_every_cell_has_its_faults():
+    assert BACKWARD.keys() == TERMS.keys() == CELLS.keys()
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_formulas_written_once_more_are_right(error, name):
+    assert error(name, Faulty(name, BACKWARD[name])) < ACCEPTED
+
+
+@pytest.mark.parametrize(("name", "term"), [(name, term) for name, terms in TERMS.items() for term in terms])
+def test_a_term_a_thousandth_off_is_rejected(error, name, term):
+    assert error(name, Faulty(name, BACKWARD[name], **{term: OFF})) > 1e6 * ACCEPTED
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize("fault", GROSS)
+def test_a_gross_fault_is_rejected(error, name, fault):
+    def backward(*args):
+        return GROSS[fault](*BACKWARD[name](*args))
+
+    assert error(name, Faulty(name, backward)) > 1e-3
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("bias", [2, 3], ids=["bias_ih", "bias_hh"])
+def test_a_bias_gradient_averaged_over_the_batch_is_rejected(error, name, bias):
+    def unpack(dW, *gradients):
+        CELLS[name].unpack(dW, *gradients)
+        gradients[bias][...] /= 3
+
+    assert error(name, Faulty(name, BACKWARD[name], unpack)) > 1e-3
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_transposed_recurrent_gradient_is_rejected(error, name):
+    def unpack(dW, *gradients):
+        CELLS[name].unpack(dW, *gradients)
+        for block in np.split(gradients[1], len(gradients[1]) // gradients[1].shape[1]):
+            block[...] = block.T.copy()
+
+    assert error(name, Faulty(name, BACKWARD[name], unpack)) > 1e-3
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_one_parameters_gradient_a_thousandth_off_is_rejected(make_problem, name):
+    problem = make_problem(name, head=(4,), weights="random", feedback=True)
+    _, gradient = problem.gradient(problem.numpy())
+    true = problem.complex_gradient()
+    assert problem.mismatch(gradient, true) < ACCEPTED
+    for parameter in problem.network.shapes:
+        wrong = gradient.copy()
+        problem.by_name(wrong)[parameter][...] *= OFF
+        assert problem.mismatch(wrong, true) > 1e6 * ACCEPTED, parameter
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("residual", [False, True], ids=["plain", "residual"])
+def test_a_gradient_that_does_not_flow_through_fed_back_predictions_is_rejected(make_problem, name, residual):
+    problem = make_problem(name, features=1, residual=residual, feedback=True)
+    loss, gradient = problem.gradient(problem.numpy())
+    # the same numbers, but as given inputs: each is found by the steps before it
+    inputs, fed, cut = problem.batch.inputs.copy(), problem.batch.feedback, problem.numpy()
+    for t in range(1, inputs.shape[1]):
+        inputs[fed[:, t], t] = cut.predict(inputs)[fed[:, t], t - 1]
+    problem.batch = replace(problem.batch, inputs=inputs, feedback=None)
+    cut_loss, cut_gradient = problem.gradient(cut)
+    assert cut_loss == pytest.approx(loss, rel=1e-13)
+    assert problem.mismatch(cut_gradient, gradient) > 1e-3

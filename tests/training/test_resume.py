@@ -1,0 +1,120 @@
+"""A training that was saved and taken up again ends bit-equal to one that never stopped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lstmcast.training.checkpoints import Checkpoint
+from lstmcast.training.trainer import Stopped
+
+STEPS = 12
+
+
+@pytest.fixture
+def resumes(make_trainer, go, tmp_path):
+    """Return a check: straight through, and through a file at step ``at``, to the same bits."""
+
+    def check(*parts, at=STEPS // 2, **options):
+        options = {"initial_state_std": 0.1, "validation": {"every": 2}} | options
+        straight, first, second = (make_trainer(*parts, steps=STEPS, **options) for _ in range(3))
+        expected = go(straight, STEPS)
+        records = go(first, at)
+        first.state().save(tmp_path / "state")
+        second.engine.parameters.values[:] = np.nan
+        second.restore(Checkpoint.load(tmp_path / "state"))
+        records += go(second, STEPS - at)
+        assert records == expected
+        assert second.finished
+        assert (second.step, second.best) == (straight.step, straight.best)
+        np.testing.assert_array_equal(second.engine.parameters.values, straight.engine.parameters.values)
+        for name, array in straight.parameters().arrays.items():
+            np.testing.assert_array_equal(second.parameters().arrays[name], array)
+
+    return check
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_every_optimizer_resumes_under_every_schedule(resumes, optimizer, schedule, engine):
+    clip = None if optimizer.kind == "lbfgs" else {"norm": 0.5}
+    resumes(optimizer, schedule, engine=engine, weight_average=0.8, clip=clip)
+
+
+@pytest.mark.parametrize("at", range(STEPS + 1))
+def test_it_resumes_from_every_step(resumes, optimizer, at):
+    resumes(optimizer, at=at)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"segments": True, "rollout": {"steps": 3, "start": 0.6}},
+        {"batch_size": None},
+        {"steps": None, "epochs": 1, "batch_size": 6},
+        {"early_stopping": {"patience": 100}},
+        {"dtype": np.float32, "weight_average": 0.5},
+    ],
+    ids=["segments", "full-batch", "epochs", "early-stopping", "float32"],
+)
+def test_it_resumes_with_every_way_to_draw_and_end(make_trainer, resumes, options):
+    options = {"steps": STEPS} | options
+    del options["steps"]
+    resumes(**options)
+
+
+def test_the_stopped_patience_is_taken_up_again(make_trainer, go, tmp_path):
+    options = {"steps": 50, "validation": {"every": 1}, "early_stopping": {"patience": 3}}
+    first = make_trainer(validate=iter([1.0, 2.0, 2.0]).__next__, **options)
+    go(first, 3)
+    first.state().save(tmp_path / "state")
+    second = make_trainer(validate=iter([2.0]).__next__, **options)
+    second.restore(Checkpoint.load(tmp_path / "state"))
+    assert not second.finished
+    go(second, 1)
+    assert second.finished
+
+
+def test_a_state_does_not_change_with_the_training_that_goes_on(make_trainer, go):
+    trainer = make_trainer(weight_average=0.9)
+    go(trainer, 2)
+    state = trainer.state()
+    before = {name: array.copy() for name, array in state.arrays.items()}
+    go(trainer, 2)
+    for name, array in before.items():
+        np.testing.assert_array_equal(state.arrays[name], array, err_msg=name)
+
+
+def stop_at(evaluation):
+    """Return a ``stop`` that says so once, before the given evaluation of the loss."""
+    asked = 0
+
+    def stop():
+        nonlocal asked
+        asked += 1
+        return asked == evaluation
+
+    return stop
+
+
+@pytest.mark.parametrize("done", [0, 3])
+@pytest.mark.parametrize("evaluation", range(1, 6))
+def test_a_step_that_is_stopped_within_is_undone_to_the_bit(make_trainer, go, optimizer, evaluation, done):
+    options = {"segments": True, "initial_state_std": 0.1, "weight_average": 0.9}
+    straight, stopped = (make_trainer(optimizer, **options) for _ in range(2))
+    expected = go(straight, 6)
+    records = go(stopped, done)
+    before = stopped.state()
+    try:
+        records.append(stopped.next(stop_at(evaluation)))
+    except Stopped:
+        after = stopped.state()
+        assert after.facts == before.facts
+        for name, array in before.arrays.items():
+            np.testing.assert_array_equal(after.arrays[name], array, err_msg=name)
+    else:
+        # only lbfgs evaluates more than once
+        assert evaluation > 1
+        assert optimizer.kind != "lbfgs" or evaluation > 4
+    records += go(stopped, 6 - len(records))
+    assert records == expected
+    np.testing.assert_array_equal(stopped.engine.parameters.values, straight.engine.parameters.values)
