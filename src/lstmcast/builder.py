@@ -49,7 +49,6 @@ def make_sampler(config: Config, dataset: Dataset) -> Sampler:
 
     Raises:
         InvalidError: if the sizes of the config and of the data do not fit.
-
     """
     training = config.training
     if training.rollout and training.rollout.steps > dataset.shortest - dataset.horizon:
@@ -70,7 +69,6 @@ def make_validation(config: Config, dataset: Dataset, engine: Engine) -> Callabl
 
     Raises:
         InvalidError: if the validation part is shorter than the rollout.
-
     """
     settings, held = config.training.validation, dataset.validation
     if settings is None or held is None:
@@ -93,7 +91,6 @@ def make_trainer(config: Config, dataset: Dataset, engine: Engine) -> Trainer:
 
     Raises:
         InvalidError: if the sizes of the config and of the data do not fit.
-
     """
     sampler, validate = make_sampler(config, dataset), make_validation(config, dataset, engine)
     from lstmcast.training.trainer import Trainer
@@ -115,7 +112,6 @@ class Trained:
 
         Raises:
             InvalidError: if they have changed since.
-
         """
         dataset = make_dataset(self.config, future)
         now, then = dataset.scaler, self.scaler
@@ -147,7 +143,6 @@ def load_trained(run: Run) -> Trained:
     Raises:
         NotFoundError: if there is no config or checkpoint.
         InvalidError: if the two do not fit.
-
     """
     config = load(str(run.config))
     checkpoint = Checkpoint.load(run.best)

@@ -103,7 +103,6 @@ class Training:
 
         Raises:
             LstmcastError: if anything in the config or the data is wrong.
-
         """
         self.config = config
         self.dataset = make_dataset(config, max(HORIZONS))
@@ -139,7 +138,6 @@ class Training:
 
         Raises:
             UnwritableError: if the folder cannot be made or written.
-
         """
         run = self._run or self._create(output_dir, name, stem)
         run.cut_metrics(self.trainer.step)

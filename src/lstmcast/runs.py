@@ -26,7 +26,6 @@ def writing(path: Path) -> Iterator[None]:
 
     Raises:
         UnwritableError: if the block raises `OSError`.
-
     """
     try:
         yield
@@ -42,7 +41,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         UnwritableError: if that fails; the old file is left as it was.
-
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with writing(path):
@@ -68,7 +66,6 @@ def write(path: Path, content: bytes | str) -> None:
 
     Raises:
         UnwritableError: if that fails; the old file is left as it was.
-
     """
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
@@ -125,7 +122,6 @@ class Run:
 
         Raises:
             InvalidError: if it is missing or damaged.
-
         """
         try:
             document = json.loads(self.manifest.read_text(encoding="utf-8"))
@@ -152,7 +148,6 @@ class Run:
 
         Raises:
             InvalidError: if the file is missing or damaged.
-
         """
         try:
             return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
@@ -170,7 +165,6 @@ def check_name(name: str) -> None:
 
     Raises:
         UsageError: if it is not.
-
     """
     if not NAME.fullmatch(name) or name == LATEST:
         raise UsageError(
@@ -185,7 +179,6 @@ def create(output_dir: Path, name: str | None, stem: str) -> Run:
     Raises:
         UsageError: if the name is no plain folder name, or is taken.
         UnwritableError: if the folder cannot be made.
-
     """
     if name is not None:
         check_name(name)
@@ -231,7 +224,6 @@ def find(reference: str, output_dir: Path) -> Run:
 
     Raises:
         NotFoundError: if there is none.
-
     """
     if reference == LATEST:
         runs = all_runs(output_dir)

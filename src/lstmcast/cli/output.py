@@ -27,7 +27,6 @@ def emit(text: str) -> None:
 
     Raises:
         UnwritableError: if standard output cannot be written.
-
     """
     emit_text(text + "\n")
 
@@ -37,7 +36,6 @@ def emit_text(text: str) -> None:
 
     Raises:
         UnwritableError: if standard output cannot be written.
-
     """
     try:
         sys.stdout.write(text)
@@ -82,7 +80,6 @@ def refuse_both(json: bool, quiet: bool) -> None:
 
     Raises:
         UsageError: if both are given.
-
     """
     if json and quiet:
         raise UsageError("--json and --quiet: give one of them")

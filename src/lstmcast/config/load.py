@@ -24,7 +24,6 @@ def find(name: str) -> Path:
 
     Raises:
         NotFoundError: if there is neither.
-
     """
     path = Path(name)
     if path.is_file():
@@ -47,7 +46,6 @@ def load(name: str, overrides: Sequence[str] = (), seed: int | None = None) -> C
         NotFoundError: if there is no such config.
         UsageError: if an override is not of that form, or what it sets is wrong.
         InvalidError: if the file is wrong; the message lists everything, with file and line.
-
     """
     path = find(name)
     try:

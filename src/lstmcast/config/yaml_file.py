@@ -59,7 +59,6 @@ def parse(text: str) -> Document:
 
     Raises:
         YamlError: if it is not YAML, or uses what is refused here.
-
     """
     if len(text) > MAX_CHARACTERS:
         raise YamlError(1, f"{len(text):,} characters; at most {MAX_CHARACTERS:,} are read")

@@ -26,7 +26,6 @@ class Batch:
         delay: a prediction made at step t is read at step ``t + delay`` (the horizon).
         lengths: ``(N,)``, the steps of each sequence before its padding; None: all T.
         initial_state: ``(N, S)`` with S the network's `state_size`; None: zero.
-
     """
 
     inputs: Array
@@ -61,7 +60,6 @@ def windows(rows: Array, timesteps: int, horizon: int) -> tuple[Array, Array]:
 
     Returns:
         Two views of ``rows``, each ``(N, L - timesteps - horizon + 1, timesteps, F)``.
-
     """
     view = sliding_window_view(rows, timesteps + horizon, axis=1).swapaxes(2, 3)
     return view[:, :, :timesteps], view[:, :, horizon:]
@@ -73,7 +71,6 @@ def loss_weights(lengths: Array, timesteps: int, *, last_step: bool, warmup: int
     Returns:
         ``(N, timesteps)``: 1 on each step that counts: the last one of each sequence, or all but the
         first ``warmup``.
-
     """
     step = np.arange(timesteps)
     end = lengths[:, None]
@@ -101,7 +98,6 @@ class WindowSampler:
 
         Raises:
             InvalidError: if the batch is larger than the number of windows.
-
         """
         self._inputs, self._targets = windows(rows, timesteps, horizon)
         count = self._inputs.shape[0] * self._inputs.shape[1]
@@ -185,7 +181,6 @@ class SegmentSampler:
 
         Raises:
             InvalidError: if there is no batch size, or the warm-up masks the shortest segment.
-
         """
         if batch_size is None:
             raise InvalidError(

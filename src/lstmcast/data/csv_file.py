@@ -27,7 +27,6 @@ def read_columns(path: Path, columns: list[str], time_column: str | None = None)
     Raises:
         NotFoundError: if there is no such file.
         InvalidError: if the file is not such a CSV file, a column is missing, or a value is no finite number.
-
     """
     if not path.exists():
         raise NotFoundError(f"{path}: no such file")

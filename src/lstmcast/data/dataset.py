@@ -49,7 +49,6 @@ class Held:
         origin: a rollout reads ``rows[:, :origin]`` and forecasts ``rows[:, origin:]``.
         scored_from: next-step errors are measured on ``rows[:, scored_from:known]``.
         known: observations end here; what lies beyond is a synthetic continuation, known to us alone.
-
     """
 
     rows: Array
@@ -73,7 +72,6 @@ class Dataset:
         shortest: steps of the shortest training window.
         sampler: makes the endless stream of training batches:
             ``sampler(batch_size, seed, last_step=..., warmup=...)``.
-
     """
 
     columns: tuple[str, ...]
@@ -92,7 +90,6 @@ def check_window(where: str, available: int, timesteps: int, horizon: int) -> No
 
     Raises:
         InvalidError: if ``timesteps + horizon`` exceeds ``available``.
-
     """
     if timesteps + horizon > available:
         raise InvalidError(
@@ -116,7 +113,6 @@ class Borders:
 
         Raises:
             InvalidError: if a part would be empty.
-
         """
         test = round(length * test_share)
         validation = round(length * validation_share)

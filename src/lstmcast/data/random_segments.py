@@ -33,7 +33,6 @@ class RandomSegments(Section):
 
         Raises:
             InvalidError: if the lengths contradict each other, or a segment does not fit.
-
         """
         if self.min_timesteps > self.max_timesteps:
             raise InvalidError(

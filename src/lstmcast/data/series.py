@@ -34,7 +34,6 @@ class Series(Section):
         Raises:
             NotFoundError: if the file does not exist.
             InvalidError: if a column is missing or holds anything but numbers, or a window does not fit.
-
         """
         values = read_columns(Path(self.path), self.columns, self.time_column)
         borders = Borders.cut(len(values), self.validation_share, self.test_share)

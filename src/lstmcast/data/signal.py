@@ -42,7 +42,6 @@ class Signal(Section):
 
         Returns:
             ``(N, L)``. The first values do not depend on L: noise is drawn in the order of time.
-
         """
         t = np.arange(len(angle), dtype=np.float64)[:, None]
 

@@ -54,7 +54,6 @@ class SineBank(Section):
 
         Raises:
             InvalidError: if no row is left for training, or a window does not fit.
-
         """
         held_out = self.test_sequences + self.validation_sequences
         if held_out >= self.sequences:

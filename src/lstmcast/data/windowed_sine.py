@@ -34,7 +34,6 @@ class WindowedSine(Section):
 
         Raises:
             InvalidError: if a part is shorter than a window.
-
         """
         angle = self.angular_frequency * np.linspace(0.0, self.duration, self.length)
         rows = self.signal.sample(angle[:, None], np.random.default_rng(seed))[:, :, None]

@@ -90,7 +90,6 @@ class Autoregression:
 
     Attributes:
         coefficients: per feature ``(p_f + 1,)``: b, a_1, …, a_p.
-
     """
 
     coefficients: tuple[Array, ...]
@@ -147,7 +146,6 @@ def find_period(rows: Array) -> int | None:
 
     Returns:
         The lag, at least 2 and at most half of L; None if the autocorrelation has no peak above 0.1.
-
     """
     L = rows.shape[1]
     centred = rows - rows.mean(axis=1, keepdims=True)
@@ -176,7 +174,6 @@ def fit_autoregression(rows: Array) -> Array:
 
     Returns:
         ``(p + 1,)``: b, a_1, …, a_p.
-
     """
     L = rows.shape[1]
     order = max(1, min(MAX_ORDER, L // 4))

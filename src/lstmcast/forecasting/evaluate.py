@@ -40,7 +40,6 @@ class Evaluation:
         history: the known values before each forecast, ``(M, T, F)``.
         origins: the step in the test rows at which each rollout starts.
         beyond: horizons asked for that are longer than the truth: cut to it, or left out if there are several origins.
-
     """
 
     model: Score
@@ -149,7 +148,6 @@ def evaluate(
 
     Raises:
         InvalidError: with several origins, if the test part holds fewer steps than the smallest horizon.
-
     """
     held, scaler = dataset.test, dataset.scaler
     available = held.rows.shape[1] - held.origin

@@ -30,7 +30,6 @@ class Forecaster:
         horizon: an output is a forecast this many steps after its input.
         context: a forecast reads at most this many of the last known values.
         sliding: steps of the sliding window; None: the state is carried on.
-
     """
 
     engine: Engine
@@ -43,7 +42,6 @@ class Forecaster:
 
         Returns:
             ``(N, L, F)``, NaN where too little comes before.
-
         """
         forecasts = np.full(rows.shape, np.nan)
         if self.sliding is None:
@@ -62,7 +60,6 @@ class Forecaster:
 
         Raises:
             InvalidError: if ``history`` (N, T, F) is shorter than the network needs.
-
         """
         needed = (self.sliding or 1) + self.horizon - 1
         if history.shape[1] < needed:

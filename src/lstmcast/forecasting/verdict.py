@@ -32,7 +32,6 @@ def judge(forecast: Array, truth: Array, scale: Array, model_rmse: float, baseli
         scale: standard deviation of each feature of the training part, ``(F,)``.
         model_rmse: the rollout's RMSE over all K steps.
         baselines: label to RMSE over the same steps.
-
     """
     K = truth.shape[1]
     holds = metrics.valid_steps(forecast, truth, scale, HOLDS)

@@ -23,7 +23,6 @@ class Network:
         head_sizes: widths of the head's ReLU layers; empty: one linear layer.
         output_size: O, features of an output; the first O input features are the values forecast.
         residual: whether the prediction is the last input plus the head's output.
-
     """
 
     cell: CellName

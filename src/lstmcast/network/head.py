@@ -22,7 +22,6 @@ class Head:
 
     Attributes:
         y: the predictions, ``(T, O, B)``.
-
     """
 
     def __init__(self, network: Network, views: Mapping[str, Array], h: Array, x: Array) -> None:

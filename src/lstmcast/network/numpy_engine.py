@@ -228,7 +228,6 @@ def first_fed(batch: Batch) -> int:
 
     Raises:
         ValueError: if a prediction is read before one has been made.
-
     """
     if batch.feedback is None or not batch.feedback.any():
         return int(batch.inputs.shape[1])

@@ -34,7 +34,6 @@ class Parameters:
         gradient: ``(P,)``.
         views: name to view of `values`.
         gradient_views: name to view of `gradient`.
-
     """
 
     def __init__(self, network: Network, dtype: DTypeLike = np.float64) -> None:
@@ -59,7 +58,6 @@ class Parameters:
 
         Raises:
             InvalidError: if a name is missing or unknown, a shape differs, or a value is not finite.
-
         """
         if arrays.keys() != self.views.keys():
             odd = sorted(arrays.keys() ^ self.views.keys())

@@ -30,7 +30,6 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         UsageError: if the ending is another.
         UnwritableError: if the file cannot be written.
-
     """
     kind = path.suffix.lower().lstrip(".")
     if kind not in ("png", "svg", "pdf"):

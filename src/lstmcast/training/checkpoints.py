@@ -45,7 +45,6 @@ class Checkpoint:
         Raises:
             NotFoundError: if there is none.
             InvalidError: if it is not such a file.
-
         """
         if not path.exists():
             raise NotFoundError(f"{path}: no such checkpoint", "the run was stopped before its first one")

@@ -94,7 +94,6 @@ class Trainer:
         Raises:
             Diverged: if the loss or gradient is not finite or out of sight; the step is undone.
             Stopped: if ``stop`` says so within the step; the step is undone.
-
         """
         before = self._undo_point()
         batch = self._next_batch()
@@ -276,7 +275,6 @@ def fit(
         save_best: saves the parameters; called when the validation metric is the best so far.
         due: whether it is time to save.
         stop: whether to stop; asked before every evaluation of the loss.
-
     """
     outcome = Outcome("finished")
     while not trainer.finished:

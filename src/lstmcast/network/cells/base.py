@@ -22,7 +22,6 @@ class Cell(Protocol):
         rows: blocks of H rows in the packed weight W, and so in ``a``.
         gate_names: name of each block of rows in ``a`` after `forward`, as far as they are worth showing.
         states: 2 if the cell has a state c beside h, else 1.
-
     """
 
     torch_name: str
