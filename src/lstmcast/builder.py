@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,13 @@ import numpy as np
 from lstmcast.config.load import load
 from lstmcast.config.schema import Config
 from lstmcast.data.batches import Sampler
+from lstmcast.data.categories import Bins
 from lstmcast.data.dataset import Dataset, Scaler
-from lstmcast.errors import InvalidError
+from lstmcast.data.text import Tokens
+from lstmcast.errors import InvalidError, UsageError
 from lstmcast.forecasting.evaluate import next_step_rmse, rollout_rmse
 from lstmcast.forecasting.rollout import Forecaster
+from lstmcast.forecasting.tokens import score_tokens
 from lstmcast.network.engine import Engine, EngineName, make_engine
 from lstmcast.network.parameters import Parameters
 from lstmcast.runs import Run
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from lstmcast.training.trainer import Trainer
 
 
-def make_dataset(config: Config, future: int = 0) -> Dataset:
+def make_dataset(config: Config, future: int = 0) -> Dataset | Tokens:
     """Build the data, synthetic ones ``future`` steps beyond their known end."""
     return config.data.build(config.seed, future)
 
@@ -41,20 +45,20 @@ def make_network_engine(config: Config, features: int, engine: EngineName | None
 def make_forecaster(config: Config, dataset: Dataset, engine: Engine) -> Forecaster:
     """Build the forecaster: it asks the network in the way in which it was trained."""
     sliding = dataset.shortest if config.last_step_loss else None
-    return Forecaster(engine, dataset.horizon, dataset.context, sliding)
+    return Forecaster(engine, dataset.horizon, dataset.context, sliding, dataset.bins, seed=config.seed)
 
 
-def make_sampler(config: Config, dataset: Dataset) -> Sampler:
+def make_sampler(config: Config, dataset: Dataset | Tokens) -> Sampler:
     """Build the stream of training batches.
 
     Raises:
         InvalidError: if the sizes of the config and of the data do not fit.
     """
     training = config.training
-    if training.rollout and training.rollout.steps > dataset.shortest - dataset.horizon:
+    if training.rollout and training.rollout.steps > dataset.shortest - config.generator.horizon:
         raise InvalidError(
             f"training.rollout.steps: {training.rollout.steps} is more than the shortest window of"
-            f" {dataset.shortest} steps less the horizon {dataset.horizon}"
+            f" {dataset.shortest} steps less the horizon {config.generator.horizon}"
         )
     return dataset.sampler(
         batch_size=training.batch_size,
@@ -64,15 +68,19 @@ def make_sampler(config: Config, dataset: Dataset) -> Sampler:
     )
 
 
-def make_validation(config: Config, dataset: Dataset, engine: Engine) -> Callable[[], float] | None:
+def make_validation(config: Config, dataset: Dataset | Tokens, engine: Engine) -> Callable[[], float] | None:
     """Build the metric of the engine's present parameters on the validation part, if the config asks for one.
 
     Raises:
         InvalidError: if the validation part is shorter than the rollout.
     """
-    settings, held = config.training.validation, dataset.validation
-    if settings is None or held is None:
+    settings = config.training.validation
+    if settings is None or not dataset.validation:
         return None
+    if isinstance(dataset, Tokens):
+        sequences, classes = dataset.validation, dataset.features
+        return lambda: score_tokens(engine, sequences, classes).cross_entropy
+    held = dataset.validation
     forecaster = make_forecaster(config, dataset, engine)
     if settings.metric == "next_step":
         return lambda: next_step_rmse(forecaster, held, np.ones(len(dataset.columns)))
@@ -86,7 +94,7 @@ def make_validation(config: Config, dataset: Dataset, engine: Engine) -> Callabl
     return lambda: rollout_rmse(forecaster, held, settings.horizon)
 
 
-def make_trainer(config: Config, dataset: Dataset, engine: Engine) -> Trainer:
+def make_trainer(config: Config, dataset: Dataset | Tokens, engine: Engine) -> Trainer:
     """Build the trainer; this imports torch, whose optimizers serve both engines.
 
     Raises:
@@ -100,7 +108,7 @@ def make_trainer(config: Config, dataset: Dataset, engine: Engine) -> Trainer:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network with all that a forecast needs, in the NumPy engine: no torch, and no training data."""
+    """A trained network with all that a forecast needs, in the NumPy engine: no torch, no data."""
 
     config: Config
     columns: tuple[str, ...]
@@ -114,6 +122,7 @@ class Trained:
             InvalidError: if they have changed since.
         """
         dataset = make_dataset(self.config, future)
+        assert isinstance(dataset, Dataset)
         now, then = dataset.scaler, self.scaler
         if not (np.array_equal(now.mean, then.mean) and np.array_equal(now.scale, then.scale)):
             raise InvalidError(
@@ -124,20 +133,46 @@ class Trained:
         return dataset
 
 
-def save_trained(path: Path, parameters: Checkpoint, dataset: Dataset, forecaster: Forecaster) -> None:
+@dataclass(frozen=True)
+class TrainedTokens:
+    """A network trained on text, with all that drawing from it needs, in the NumPy engine."""
+
+    config: Config
+    vocabulary: tuple[str, ...]
+    lines: bool
+    engine: Engine
+
+    def tokens(self) -> Tokens:
+        """Build the text that the run was trained on.
+
+        Raises:
+            InvalidError: if its vocabulary has changed since.
+        """
+        tokens = make_dataset(self.config)
+        assert isinstance(tokens, Tokens)
+        if tokens.vocabulary != self.vocabulary:
+            raise InvalidError("data: the text's symbols are no longer those that the run was trained on")
+        return tokens
+
+
+def save_trained(path: Path, parameters: Checkpoint, config: Config, dataset: Dataset | Tokens) -> None:
     """Write the checkpoint that `load_trained` reads."""
     arrays = {f"parameters.{name}": array for name, array in parameters.arrays.items()}
+    if isinstance(dataset, Tokens):
+        Checkpoint(arrays, {"vocabulary": dataset.vocabulary, "lines": dataset.lines}).save(path)
+        return
     arrays |= {"scaler.mean": dataset.scaler.mean, "scaler.scale": dataset.scaler.scale}
     facts = {
         "columns": dataset.columns,
-        "horizon": forecaster.horizon,
-        "context": forecaster.context,
-        "sliding": forecaster.sliding,
+        "horizon": dataset.horizon,
+        "context": dataset.context,
+        "sliding": dataset.shortest if config.last_step_loss else None,
+        "bins": dataclasses.astuple(dataset.bins) if dataset.bins else None,
     }
     Checkpoint(arrays, facts).save(path)
 
 
-def load_trained(run: Run) -> Trained:
+def load_trained(run: Run) -> Trained | TrainedTokens:
     """Load a run's config and its best parameters.
 
     Raises:
@@ -146,15 +181,44 @@ def load_trained(run: Run) -> Trained:
     """
     config = load(str(run.config))
     checkpoint = Checkpoint.load(run.best)
+    facts, arrays = checkpoint.facts, checkpoint.arrays
+
+    def engine(features: int) -> Engine:
+        engine = make_network_engine(config, features, "numpy")
+        engine.parameters.load(checkpoint.part("parameters."))
+        return engine
+
     try:
-        columns = tuple(map(str, checkpoint.facts["columns"]))
-        horizon, context, sliding = (checkpoint.facts[key] for key in ("horizon", "context", "sliding"))
-        scaler = Scaler(checkpoint.arrays["scaler.mean"], checkpoint.arrays["scaler.scale"])
+        if "vocabulary" in facts:
+            vocabulary = tuple(map(str, facts["vocabulary"]))
+            return TrainedTokens(config, vocabulary, bool(facts["lines"]), engine(len(vocabulary)))
+        columns = tuple(map(str, facts["columns"]))
+        bins = Bins(*facts["bins"]) if facts["bins"] else None
+        forecaster = Forecaster(
+            engine(bins.classes if bins else len(columns)),
+            facts["horizon"],
+            facts["context"],
+            facts["sliding"],
+            bins,
+            seed=config.seed,
+        )
+        return Trained(config, columns, Scaler(arrays["scaler.mean"], arrays["scaler.scale"]), forecaster)
     except (KeyError, TypeError) as error:
-        raise InvalidError(f"{run.best}: not a forecaster's checkpoint: {error} is missing") from None
-    engine = make_network_engine(config, len(columns), "numpy")
-    engine.parameters.load(checkpoint.part("parameters."))
-    return Trained(config, columns, scaler, Forecaster(engine, horizon, context, sliding))
+        raise InvalidError(f"{run.best}: not a forecaster's checkpoint: {error}") from None
+
+
+def load_forecaster(run: Run, command: str) -> Trained:
+    """Load a run that forecasts values.
+
+    Raises:
+        UsageError: if it was trained on text; besides what `load_trained` raises.
+    """
+    trained = load_trained(run)
+    if isinstance(trained, TrainedTokens):
+        raise UsageError(
+            f"{command}: {run.path} was trained on text and forecasts no values", "draw from it: lstmcast sample"
+        )
+    return trained
 
 
 def dump_config(config: Config) -> str:

@@ -18,19 +18,22 @@ import numpy as np
 
 from lstmcast import __version__, runs
 from lstmcast.builder import (
+    Trained,
+    TrainedTokens,
     dump_config,
     load_trained,
     make_dataset,
-    make_forecaster,
     make_network_engine,
     make_trainer,
     save_trained,
 )
 from lstmcast.config.load import load
 from lstmcast.config.schema import Config
+from lstmcast.data.dataset import Dataset
 from lstmcast.errors import ExitCode, InvalidError
 from lstmcast.forecasting.evaluate import HORIZONS, Evaluation, evaluate
 from lstmcast.forecasting.table import rollout_csv
+from lstmcast.forecasting.tokens import TokenEvaluation, evaluate_tokens
 from lstmcast.runs import Run
 from lstmcast.training.checkpoints import Checkpoint
 from lstmcast.training.trainer import Record, Trainer, fit
@@ -78,7 +81,7 @@ class Result:
     reason: str
     step: int
     seconds: float
-    evaluation: Evaluation | None
+    evaluation: Evaluation | TokenEvaluation | None
     exit_code: ExitCode
 
     def summary(self) -> dict[str, Any]:
@@ -106,9 +109,8 @@ class Training:
         """
         self.config = config
         self.dataset = make_dataset(config, max(HORIZONS))
-        self.engine = make_network_engine(config, len(self.dataset.columns))
+        self.engine = make_network_engine(config, self.dataset.features)
         self.trainer: Trainer = make_trainer(config, self.dataset, self.engine)
-        self.forecaster = make_forecaster(config, self.dataset, self.engine)
         self._run = run
         self._seconds = 0.0
         if run is not None:
@@ -154,7 +156,7 @@ class Training:
             saved_at = time.monotonic()
 
         def save_best() -> None:
-            save_trained(run.best, self.trainer.parameters(), self.dataset, self.forecaster)
+            save_trained(run.best, self.trainer.parameters(), self.config, self.dataset)
 
         with stop.listening():
             with runs.writing(run.metrics), run.metrics.open("a", encoding="utf-8", buffering=1) as metrics:
@@ -205,16 +207,22 @@ class Training:
         )
         return run
 
-    def _finish(self, run: Run, warn: Callable[[str], None]) -> Evaluation:
+    def _finish(self, run: Run, warn: Callable[[str], None]) -> Evaluation | TokenEvaluation:
         """Score the best parameters, write the forecast and the pictures."""
         trained = load_trained(run)
-        evaluation = evaluate(trained.forecaster, self.dataset)
-        runs.write(run.forecast, rollout_csv(evaluation, trained.columns))
+        evaluation: Evaluation | TokenEvaluation
+        if isinstance(trained, TrainedTokens):
+            evaluation = evaluate_tokens(trained.engine, trained.tokens())
+        else:
+            assert isinstance(self.dataset, Dataset)
+            evaluation = evaluate(trained.forecaster, self.dataset)
+            runs.write(run.forecast, rollout_csv(evaluation, trained.columns))
         try:
             from lstmcast.reports import plots
 
             plots.save(plots.loss(run.read_metrics(), run.name), run.path / "loss.png")
-            plots.save(plots.rollout(evaluation, trained.columns, run.name), run.path / "rollout.png")
+            if isinstance(evaluation, Evaluation) and isinstance(trained, Trained):
+                plots.save(plots.rollout(evaluation, trained.columns, run.name), run.path / "rollout.png")
         except Exception as error:
             # a picture is no reason to lose a training
             warn(f"the plots could not be drawn: {error}")
@@ -228,7 +236,5 @@ def describe(training: Training) -> dict[str, Any]:
         "schema_version": runs.SCHEMA_VERSION,
         "parameters": network.size,
         "steps": training.trainer.steps,
-        "train_shape": list(training.dataset.train.shape),
-        "test_shape": list(training.dataset.test.rows[:, : training.dataset.test.known].shape),
         "config": training.config.model_dump(mode="json"),
     }

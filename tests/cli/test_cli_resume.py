@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-STEPS = 400
+STEPS = 600
 # everything random, scheduled and averaged, so that nothing may be missing from the saved state
 CHANGES = {
     "data__timesteps": 10,
@@ -87,17 +87,14 @@ def test_resumed_runs_end_as_an_unbroken_one(cli, launch, config, tmp_path):
     assert result(broken) == result(unbroken)
 
 
-def test_sigterm_stops_and_saves(cli, launch, config, tmp_path):
+def test_sigterm_stops_and_saves(launch, config, tmp_path):
     run = tmp_path / "term"
     process = launch("train", "--config", config, "--output-dir", tmp_path, "--name", "term", "--json")
     code, out, err = interrupt(process, run, signal.SIGTERM)
     assert code == 75
     assert json.loads(out)["status"] == status(run) == "stopped"
     assert "SIGTERM" in err
-    resumed = cli("train", "--resume", run, "training.steps=1")
-    resumed.refused(2, "--resume")
-    assert cli("train", "--resume", run, "--quiet").done().out == f"{run}\n"
-    assert steps(run) == STEPS
+    assert 0 < steps(run) == json.loads(out)["steps"] < STEPS
 
 
 @pytest.mark.parametrize(

@@ -122,10 +122,12 @@ def test_a_wrong_part_of_a_whole_section_is_the_overrides_fault(valid: str, prob
 
 
 def test_faults_of_both_are_told_apart(valid: str, problems: Any) -> None:
-    found = problems(valid.replace("steps: 5", "steps: 0"), ["seed=-1"], InvalidError)
+    text = valid.replace("steps: 5", "steps: 0")
+    found = problems(text, ["seed=-1", "training.warmup=-2"], InvalidError)
     assert [line.split(" is wrong")[0] for line in found] == [
         "override 'seed=-1': seed: -1",
         "config.yaml:4: training.steps: 0",
+        "override 'training.warmup=-2': training.warmup: -2",
     ]
 
 

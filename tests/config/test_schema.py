@@ -12,10 +12,10 @@ from lstmcast.config.schema import Config
 
 SCHEMA = Config.model_json_schema()
 SECTIONS = {"Config": SCHEMA, **SCHEMA["$defs"]}
-UNIONS = {
-    "data": {"windowed_sine", "sine_bank", "random_segments", "series"},
-    "optimizer": {"adam", "adamw", "sgd", "rmsprop", "lbfgs"},
-    "schedule": {"constant", "step", "exponential", "cosine", "one_cycle", "plateau"},
+KINDS = {
+    section: field["discriminator"]["mapping"]
+    for section, field in SCHEMA["properties"].items()
+    if "discriminator" in field
 }
 
 
@@ -46,20 +46,20 @@ def test_every_reference_is_defined() -> None:
     assert {reference.removeprefix("#/$defs/") for reference in references(SCHEMA)} == set(SCHEMA["$defs"])
 
 
-@pytest.mark.parametrize("section", UNIONS)
-def test_every_kind_is_there(section: str) -> None:
-    assert set(SCHEMA["properties"][section]["discriminator"]["mapping"]) == UNIONS[section]
+def test_the_kinds_that_scripts_rely_on_are_there() -> None:
+    assert set(KINDS) == {"data", "optimizer", "schedule"}
+    assert set(KINDS["data"]) >= {"windowed_sine", "sine_bank", "random_segments", "series"}
+    assert set(KINDS["optimizer"]) >= {"adam", "adamw", "sgd", "rmsprop", "lbfgs"}
+    assert set(KINDS["schedule"]) >= {"constant", "step", "exponential", "cosine", "one_cycle", "plateau"}
 
 
-@pytest.mark.parametrize(
-    ("section", "kind"), [(section, kind) for section in UNIONS for kind in sorted(UNIONS[section])]
-)
+@pytest.mark.parametrize(("section", "kind"), [(section, kind) for section in KINDS for kind in KINDS[section]])
 def test_the_loader_allows_the_keys_of_the_schema(section: str, kind: str, valid: str, problems: Any) -> None:
     rest = "".join(line + "\n" for line in valid.splitlines() if not line.startswith(section))
     found = problems(f"{section}: {{kind: {kind}, no_such_key: 1}}\n{rest}")
-    reference = SCHEMA["properties"][section]["discriminator"]["mapping"][kind]
-    properties = SECTIONS[reference.removeprefix("#/$defs/")]["properties"]
-    assert any(f"{section}.no_such_key: no such key; allowed are {', '.join(properties)}" in line for line in found)
+    keys = SECTIONS[KINDS[section][kind].removeprefix("#/$defs/")]
+    assert any(
+        f"{section}.no_such_key: no such key; allowed are {', '.join(keys['properties'])}" in line for line in found
+    )
     missing = {line.split(": ")[1] for line in found if "missing" in line}
-    required = SECTIONS[reference.removeprefix("#/$defs/")].get("required", [])
-    assert missing == {f"{section}.{key}" for key in required if key != "kind"}
+    assert missing == {f"{section}.{key}" for key in keys["required"] if key != "kind"}

@@ -102,19 +102,23 @@ def make_problem() -> Callable[..., Problem]:
         feedback: bool = False,
         delay: int = 1,
         initial: bool = False,
+        output: str = "value",
         dtype: Any = np.float64,
         seed: int = 0,
     ) -> Problem:
         random = np.random.default_rng([seed, T, B])
-        network = Network(cell, features, hidden, head, features, residual)
+        network = Network(cell, features, hidden, head, features, residual, output)
         parameters = Parameters(network, dtype)
         parameters.initialize(network, random)
         lengths = random.integers(T - 2, T + 1, B) if weights == "random" else np.full(B, T)
         steps = np.arange(T)
         fed = (random.random((B, T)) < 0.6) & (steps >= delay) if feedback else None
+        inputs, targets = random.standard_normal((2, B, T, features))
+        if output == "categorical":
+            inputs, targets = (np.eye(features)[values.argmax(axis=2)] for values in (inputs, targets))
         batch = Batch(
-            random.standard_normal((B, T, features)),
-            random.standard_normal((B, T, features)),
+            inputs,
+            targets,
             _weights(weights, lengths, T, random),
             fed,
             delay,

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstmcast.network.cells import CELLS
+from lstmcast.network.losses import LOSSES
 
 networks = [
     pytest.mark.parametrize("cell", CELLS),
@@ -69,6 +70,25 @@ def test_it_is_autograds(make_problem, cell, hidden, head, residual, weights, fe
         torch_loss, torch_gradient = problem.gradient(problem.torch(fused=fused))
         assert loss == pytest.approx(torch_loss, rel=1e-10)
         assert problem.mismatch(gradient, torch_gradient) < 1e-10
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("output", LOSSES)
+@pytest.mark.parametrize("features", [2, 5])
+@pytest.mark.parametrize("residual", [False, True], ids=["plain", "residual"])
+@pytest.mark.parametrize("weights", ["last_step", "all", "warmup", "random"])
+@pytest.mark.parametrize("feedback", [False, True], ids=["true", "fed"])
+def test_it_is_right_for_every_output(make_problem, cell, output, features, residual, weights, feedback):
+    options = {"features": features, "residual": residual, "weights": weights, "feedback": feedback, "initial": True}
+    problem = make_problem(cell, (3,), output=output, **options)
+    loss, gradient = problem.gradient(problem.numpy())
+    slope = problem.slope()
+    for name, direction in problem.directions(np.random.default_rng(1)):
+        size = np.linalg.norm(gradient[direction != 0]) * np.linalg.norm(direction)
+        assert abs(gradient @ direction - slope(direction)) <= 1e-12 * size, name
+    torch_loss, torch_gradient = problem.gradient(problem.torch())
+    assert loss == pytest.approx(torch_loss, rel=1e-10)
+    assert problem.mismatch(gradient, torch_gradient) < 1e-10
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

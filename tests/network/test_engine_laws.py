@@ -100,6 +100,19 @@ def test_the_loss_is_the_weighted_mean_square_of_the_predictions_error(problem, 
     assert run(problem, engine, batch)[0] == pytest.approx(expected, rel=1e-12)
 
 
+def test_the_categorical_loss_is_the_mean_surprise_and_never_overflows(make_problem, cell, engine):
+    problem = make_problem(cell, features=4, output="categorical")
+    batch = problem.batch
+    logits = make_engine(engine, problem.network, problem.parameters).predict(batch.inputs)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    surprise = -np.log(shares[batch.targets == 1]).mean()
+    assert run(problem, engine, batch)[0] == pytest.approx(surprise, rel=1e-12)
+    problem.parameters.views["head.0.weight"][...] *= 1e5
+    loss, gradient = run(problem, engine, batch)
+    assert 10 < loss < np.inf
+    assert np.isfinite(gradient).all()
+
+
 def test_feedback_reads_what_the_forecast_yields(problem, engine):
     made = make_engine(engine, problem.network, problem.parameters)
     inputs, delay, history = problem.batch.inputs, 2, 5

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lstmcast.arrays import Array
 from lstmcast.data.batches import SegmentSampler, WindowSampler
 from lstmcast.network.description import Network
 from lstmcast.network.engine import make_engine
@@ -21,7 +22,7 @@ OPTIMIZERS = {
     "adamw": optimizers.AdamW(kind="adamw", learning_rate=0.01),
     "sgd": optimizers.SGD(kind="sgd", learning_rate=0.1),
     "sgd-nesterov": optimizers.SGD(kind="sgd", learning_rate=0.05, momentum=0.9, nesterov=True),
-    "rmsprop": optimizers.RMSprop(kind="rmsprop", learning_rate=1e-3),
+    "rmsprop": optimizers.RMSprop(kind="rmsprop", learning_rate=3e-3),
     "rmsprop-momentum": optimizers.RMSprop(kind="rmsprop", learning_rate=1e-3, momentum=0.9),
     "lbfgs": optimizers.LBFGS(kind="lbfgs", max_iterations=4, history_size=5),
     "lbfgs-no-search": optimizers.LBFGS(kind="lbfgs", learning_rate=0.1, line_search="none", max_iterations=4),
@@ -65,12 +66,17 @@ def rows():
 
 @pytest.fixture(scope="session")
 def make_trainer(rows) -> Callable[..., Trainer]:
-    """Return a maker of trainers of a small network; further options are the training section's."""
+    """Return a maker of trainers of a small network; further options are the training section's.
+
+    The tests find the trainer's parts in its attributes ``engine`` and ``sampler``.
+    """
+    default = rows
 
     def make(
         optimizer: Any = OPTIMIZERS["sgd"],
         schedule: Any = SCHEDULES["constant"],
         *,
+        rows: Array = default,
         engine: str = "numpy",
         segments: bool = False,
         batch_size: int | None = 16,
@@ -95,7 +101,7 @@ def make_trainer(rows) -> Callable[..., Trainer]:
 
         training = TrainingSettings(**({"steps": 12} | options))
         trainer = Trainer(made, sampler, optimizer, schedule, training, seed, validate or held_out)
-        trainer.engine = made
+        trainer.engine, trainer.sampler = made, sampler
         return trainer
 
     return make

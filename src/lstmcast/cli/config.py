@@ -56,7 +56,7 @@ def copy(
 
     if name not in shipped.names():
         raise NotFoundError(f"no shipped config {name!r}", f"there are {', '.join(shipped.names())}")
-    data = getattr(load(name).data, "path", None)
+    data = getattr(load(name).generator, "path", None)
     copies = {file: shipped.path(name)} | ({file.parent / Path(data).name: Path(data)} if data else {})
     for target in copies:
         if target.exists():
@@ -81,7 +81,7 @@ def validate(
             config = load(name)
             dataset = make_dataset(config, future=max(HORIZONS))
             make_sampler(config, dataset)
-            make_validation(config, dataset, make_network_engine(config, len(dataset.columns), "numpy"))
+            make_validation(config, dataset, make_network_engine(config, dataset.features, "numpy"))
         except LstmcastError as error:
             if len(files) == 1:
                 raise

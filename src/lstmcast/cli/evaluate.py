@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,10 @@ from lstmcast.cli.output import (
     show,
 )
 from lstmcast.errors import UsageError
+
+if TYPE_CHECKING:
+    from lstmcast.builder import TrainedTokens
+    from lstmcast.runs import Run
 
 MAX_HORIZON = 1_000_000
 
@@ -41,11 +45,14 @@ def evaluate(
         raise UsageError(f"--horizons {horizons!r}: each must be from 1 to {MAX_HORIZON:,}")
 
     from lstmcast import runs
-    from lstmcast.builder import load_trained
+    from lstmcast.builder import TrainedTokens, load_trained
     from lstmcast.forecasting.evaluate import evaluate as score
 
     found = runs.find(run, output_dir)
     trained = load_trained(found)
+    if isinstance(trained, TrainedTokens):
+        _evaluate_tokens(found, trained, json, quiet)
+        return
     # several origins in a synthetic series need room to spread
     dataset = trained.dataset(future=max(asked) * (1 if origins == 1 else 2))
     evaluation = score(trained.forecaster, dataset, asked, origins)
@@ -54,15 +61,7 @@ def evaluate(
         what = f"cut to {longest:,}" if origins == 1 else "left out"
         say(f"warning: horizons {beyond} are {what}: the test part is shorter")
     if json:
-        manifest = found.read_manifest()
-        emit_json(
-            {
-                "schema_version": runs.SCHEMA_VERSION,
-                "run": str(found.path),
-                "status": manifest.get("status"),
-                **evaluation.summary(),
-            }
-        )
+        emit_json(_document(found, evaluation.summary()))
     elif quiet:
         emit(repr(list(evaluation.model.rollout.values())[-1]))
     else:
@@ -75,3 +74,25 @@ def evaluate(
             f" phase {evaluation.phase_error:+.3f} cycles off at the end"
         )
         emit(f"verdict: {evaluation.verdict.text}")
+
+
+def _evaluate_tokens(run: Run, trained: TrainedTokens, json: bool, quiet: bool) -> None:
+    from lstmcast.forecasting.tokens import evaluate_tokens
+
+    evaluation = evaluate_tokens(trained.engine, trained.tokens())
+    if json:
+        emit_json(_document(run, evaluation.summary()))
+    elif quiet:
+        emit(repr(evaluation.model.cross_entropy))
+    else:
+        from lstmcast.reports import tables
+
+        show(tables.token_scores(evaluation))
+        emit(f"verdict: {evaluation.verdict}")
+
+
+def _document(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
+    from lstmcast.runs import SCHEMA_VERSION
+
+    status = run.read_manifest().get("status")
+    return {"schema_version": SCHEMA_VERSION, "run": str(run.path), "status": status, **summary}

@@ -23,7 +23,7 @@ def plot(
 ) -> None:
     """Draw a run into its folder, and print the picture's path."""
     from lstmcast import runs
-    from lstmcast.builder import load_trained
+    from lstmcast.builder import load_forecaster
     from lstmcast.forecasting.evaluate import HORIZONS, evaluate
     from lstmcast.reports import plots
 
@@ -32,14 +32,14 @@ def plot(
         if kind == "loss":
             figure = plots.loss(one.read_metrics(), one.name)
         else:
-            trained = load_trained(one)
+            trained = load_forecaster(one, f"--kind {kind}")
             dataset = trained.dataset(future=max(HORIZONS))
             if kind == "gates":
                 from lstmcast.network.numpy_engine import NumpyEngine
 
                 engine = trained.forecaster.engine
                 assert isinstance(engine, NumpyEngine)
-                known = dataset.test.rows[:1, : dataset.test.known]
+                known = trained.forecaster.inputs(dataset.test.rows[:1, : dataset.test.known])
                 traced = engine.trace(known[:, -min(trained.forecaster.context, TRACED_STEPS) :])
                 figure = plots.gates({name: values[0] for name, values in traced.items()}, one.name)
             else:

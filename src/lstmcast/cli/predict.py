@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from lstmcast.arrays import Array
 
 MAX_FUTURE = 1_000_000_000
+# names of a band's two columns
+BAND = ("lower", "upper")
 # steps kept in memory at a time
 CHUNK = 1000
 # formats that are written whole, and pictures, keep all values
@@ -30,6 +33,10 @@ def predict(
     format: Annotated[Literal["csv", "json", "npz"], typer.Option(help="Format of the forecast.")] = "csv",  # noqa: A002
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the forecast into this .png, .svg or .pdf file.")] = None,
+    interval: Annotated[
+        float | None, typer.Option(help="Add bands with this share, between 0 and 1, of a categorical network's paths.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, max=100_000, help="Paths drawn from a categorical network.")] = 100,
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
     """Forecast past the end of the run's series, or of your own, in your units."""
@@ -41,15 +48,23 @@ def predict(
         raise UsageError("--format npz: is binary; give a file with -o FILE")
     if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UsageError(f"--plot {plot}: must end in .png, .svg or .pdf")
+    if interval is not None and not 0 < interval < 1:
+        raise UsageError(f"--interval {interval}: must lie between 0 and 1")
     if column and data is None:
         raise UsageError("--column: names a column of the file given by --data; give both")
 
     from lstmcast import runs
-    from lstmcast.builder import load_trained
+    from lstmcast.builder import load_forecaster
     from lstmcast.forecasting.table import series_label
 
     found = runs.find(run, output_dir)
-    trained = load_trained(found)
+    trained = load_forecaster(found, "predict")
+    forecaster = dataclasses.replace(trained.forecaster, paths=samples)
+    if interval is not None and forecaster.bins is None:
+        raise UsageError(
+            f"--interval: {found.path} forecasts one value a step",
+            "bands are drawn from a network with model.output: categorical",
+        )
     if data is None:
         test = trained.dataset().test
         history = trained.scaler.invert(test.rows[:, : test.known])
@@ -65,11 +80,11 @@ def predict(
         history = read_columns(data, columns)[None]
     N, _, F = history.shape
     labels = [series_label(n, f, N, trained.columns) for n in range(N) for f in range(F)]
-    stream = trained.forecaster.stream(trained.scaler.apply(history))
-    chunks = _chunks((trained.scaler.invert(step) for step in stream), future)
+    paths = forecaster.stream_paths(trained.scaler.apply(history))
+    chunks = _chunks((_forecast(trained.scaler.invert(step), interval) for step in paths), future)
     kept: list[Array] = []
     if format == "csv":
-        text = _csv(chunks, labels, kept if plot else None)
+        text = _csv(chunks, labels, kept if plot else None, BAND if interval else ())
         if output is None:
             for part in text:
                 emit_text(part)
@@ -80,14 +95,14 @@ def predict(
     else:
         kept = list(chunks)
         values = _whole(kept)
-        flat = values.transpose(0, 2, 1).reshape(N * F, future)
+        flat = values.transpose(0, 2, 1, 3).reshape(N * F, future, -1)
         if format == "json":
             document = {
                 "schema_version": runs.SCHEMA_VERSION,
                 "run": str(found.path),
                 "future": future,
                 "labels": labels,
-                "series": [[float(value) for value in row] for row in flat],
+                **{name: flat[..., k].tolist() for k, name in enumerate(("series", *BAND)[: flat.shape[2]])},
             }
             text_document = runs.to_json(document, indent=None)
             if output is None:
@@ -99,7 +114,8 @@ def predict(
 
             assert output is not None
             with runs.replacing(output) as file:
-                np.savez(file, series=flat, labels=np.array(labels))
+                arrays = {name: flat[..., k] for k, name in enumerate(("series", *BAND)[: flat.shape[2]])}
+                np.savez(file, allow_pickle=False, labels=np.array(labels), **arrays)
     if output is not None:
         say(f"wrote {output}")
     if plot is not None:
@@ -109,8 +125,18 @@ def predict(
         say(f"wrote {plot}")
 
 
+def _forecast(paths: Array, interval: float | None) -> Array:
+    """Reduce paths ``(N, M, F)`` to their mean, and the bands if asked: ``(N, F, 1 or 3)``."""
+    import numpy as np
+
+    parts = [paths.mean(axis=1)]
+    if interval is not None:
+        parts += list(np.quantile(paths, [(1 - interval) / 2, (1 + interval) / 2], axis=1))
+    return np.stack(parts, axis=-1)
+
+
 def _chunks(steps: Iterator[Array], future: int) -> Iterator[Array]:
-    """Gather steps ``(N, F)`` into chunks ``(N, up to CHUNK, F)``."""
+    """Gather steps ``(N, F, Q)`` into chunks ``(N, up to CHUNK, F, Q)``."""
     from itertools import islice
 
     import numpy as np
@@ -125,15 +151,18 @@ def _whole(chunks: list[Array]) -> Array:
     return np.concatenate(chunks, axis=1)
 
 
-def _csv(chunks: Iterator[Array], labels: list[str], kept: list[Array] | None) -> Iterator[str]:
-    """Yield the rows series, step, value, a chunk of steps at a time."""
-    yield "series,step,value\n"
+def _csv(chunks: Iterator[Array], labels: list[str], kept: list[Array] | None, band: tuple[str, ...]) -> Iterator[str]:
+    """Yield the rows series, step, value and perhaps the band, a chunk of steps at a time."""
+    yield ",".join(("series", "step", "value", *band)) + "\n"
     step = 0
     for chunk in chunks:
         if kept is not None:
             kept.append(chunk)
         lines = []
-        for values in chunk.swapaxes(0, 1).reshape(chunk.shape[1], -1):
+        for values in chunk.swapaxes(0, 1).reshape(chunk.shape[1], len(labels), -1):
             step += 1
-            lines += [f"{label},{step},{float(value)!r}\n" for label, value in zip(labels, values, strict=True)]
+            lines += [
+                f"{label},{step},{','.join(map(repr, row))}\n"
+                for label, row in zip(labels, values.tolist(), strict=True)
+            ]
         yield "".join(lines)

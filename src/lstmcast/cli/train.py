@@ -98,8 +98,9 @@ def _render(result: Result, *, json: bool, quiet: bool) -> None:
     elif result.evaluation is not None:
         from lstmcast.reports import tables
 
-        show(tables.scores(result.evaluation))
-        emit(f"verdict: {result.evaluation.verdict.text}")
+        evaluation = result.evaluation
+        show(tables.of(evaluation))
+        emit(f"verdict: {evaluation.summary()['verdict']}")
         emit(f"run: {result.run.path} ({result.step:,} steps, {result.seconds:.1f} s)")
     if result.status == "diverged":
         say(f"error: training diverged: {result.reason}; the best parameters before it are kept in {result.run.path}")

@@ -61,8 +61,9 @@ def load(name: str, overrides: Sequence[str] = (), seed: int | None = None) -> C
     if not isinstance(document.value, dict):
         raise InvalidError(f"{path}:1: a config is a mapping (`key: value` lines), this is not one")
     data = document.value.get("data")
-    if isinstance(data, dict) and isinstance(data.get("path"), str):
-        data["path"] = str(path.parent.resolve() / data["path"])
+    for section in (data, data.get("source")) if isinstance(data, dict) else ():
+        if isinstance(section, dict) and isinstance(section.get("path"), str):
+            section["path"] = str(path.parent.resolve() / section["path"])
     if seed is not None:
         overrides = [*overrides, f"seed={seed}"]
     set_by: dict[tuple[str, ...], str] = {}
@@ -82,7 +83,7 @@ def _apply(tree: dict[str, Any], override: str, set_by: dict[tuple[str, ...], st
         value = parse(text).value
     except YamlError as error:
         raise UsageError(f"override {override!r}: {error.message}") from None
-    if key == "data.path" and isinstance(value, str):
+    if key in ("data.path", "data.source.path") and isinstance(value, str):
         # typed in a shell, so relative to the shell's folder
         value = str(Path(value).resolve())
     node: Any = tree

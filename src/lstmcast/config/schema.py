@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from lstmcast.data import DataSettings
+from lstmcast.data.quantized import NumericSettings, Quantized
+from lstmcast.data.text import Text
 from lstmcast.network.settings import ModelSettings
 from lstmcast.settings import Section
 from lstmcast.training.optimizers import OptimizerSettings
@@ -25,16 +27,21 @@ class Config(Section):
     training: TrainingSettings = Field(description="the training loop")
 
     @property
+    def generator(self) -> NumericSettings | Text:
+        """The generator of the values themselves."""
+        return self.data.source if isinstance(self.data, Quantized) else self.data
+
+    @property
     def last_step_loss(self) -> bool:
         """Whether the loss counts the last step alone."""
-        return (self.training.loss or ("last_step" if self.data.kind == "windowed_sine" else "every_step")) == (
+        return (self.training.loss or ("last_step" if self.generator.kind == "windowed_sine" else "every_step")) == (
             "last_step"
         )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Yield each combination that makes no sense: the key at fault and what is wrong."""
         data, optimizer, schedule, training = self.data, self.optimizer, self.schedule, self.training
-        held_out = getattr(data, "validation_share", 0) or getattr(data, "validation_sequences", 0)
+        held_out = getattr(self.generator, "validation_share", 0) or getattr(self.generator, "validation_sequences", 0)
         if optimizer.kind == "lbfgs" and training.clip:
             yield (
                 "training.clip",
@@ -46,7 +53,7 @@ class Config(Section):
             yield "training.clip", "give one of norm and value"
         if training.steps and training.epochs:
             yield "training.epochs", "give steps or epochs, not both"
-        if training.epochs and data.kind == "random_segments":
+        if training.epochs and self.generator.kind == "random_segments":
             yield "training.epochs", "random segments have no epochs; give training.steps"
         endless = not training.steps and not training.epochs
         if endless and not training.early_stopping:
@@ -71,8 +78,18 @@ class Config(Section):
         if training.early_stopping and not training.validation:
             yield "training.early_stopping", "it watches the validation metric; add training.validation"
         if training.validation and not held_out:
-            part = "validation_sequences" if data.kind == "sine_bank" else "validation_share"
+            part = "validation_sequences" if self.generator.kind == "sine_bank" else "validation_share"
             yield "training.validation", f"there is no validation data; set data.{part}"
+        classes = data.kind in ("text", "quantized")
+        if classes != (self.model.output == "categorical"):
+            wanted = "categorical" if classes else "value"
+            yield "model.output", f"data.kind {data.kind} needs output {wanted}, not {self.model.output}"
+        if self.model.output == "categorical" and self.model.residual:
+            yield "model.residual", "a class is no number that something could be added to; leave residual out"
+        if self.model.output == "categorical" and training.rollout:
+            yield "training.rollout", "a drawn class has no gradient; train through true inputs only"
+        if data.kind == "text" and training.validation and training.validation.metric != "next_step":
+            yield "training.validation.metric", "text has no rollout error; use next_step, the cross-entropy"
         if training.rollout and self.last_step_loss:
             yield "training.rollout", "with the loss on the last step alone no prediction is ever read"
         if training.rollout and endless and training.rollout.start:

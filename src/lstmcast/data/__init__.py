@@ -10,9 +10,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from lstmcast.data.quantized import Quantized
 from lstmcast.data.random_segments import RandomSegments
 from lstmcast.data.series import Series
 from lstmcast.data.sine_bank import SineBank
+from lstmcast.data.text import Text
 from lstmcast.data.windowed_sine import WindowedSine
 
-DataSettings = Annotated[WindowedSine | SineBank | RandomSegments | Series, Field(discriminator="kind")]
+DataSettings = Annotated[
+    WindowedSine | SineBank | RandomSegments | Series | Text | Quantized, Field(discriminator="kind")
+]

@@ -78,6 +78,40 @@ def loss_weights(lengths: Array, timesteps: int, *, last_step: bool, warmup: int
     return counted.astype(np.float64)
 
 
+class Epochs:
+    """The order in which ``count`` items are drawn in batches, each item once an epoch."""
+
+    def __init__(self, count: int, size: int, *, seed: Sequence[int], shuffle: bool, drop_last: bool) -> None:
+        self.batches = count // size if drop_last else -(-count // size)
+        self._count, self._size, self._shuffle = count, size, shuffle and size < count
+        self._random = np.random.default_rng(seed)
+        self._start()
+
+    def _start(self) -> None:
+        self._position = 0
+        self._before = self._random.bit_generator.state
+        self._order = self._random.permutation(self._count) if self._shuffle else None
+
+    def next(self) -> Array | slice:
+        """Draw the indices of the next batch: a slice if they follow one another."""
+        if self._position == self.batches:
+            self._start()
+        start = self._position * self._size
+        stop = min(start + self._size, self._count)
+        self._position += 1
+        return slice(start, stop) if self._order is None else self._order[start:stop]
+
+    def state(self) -> dict[str, Any]:
+        """Return the generator's state at the start of the epoch and the position in it."""
+        return {"epoch": self._before, "position": self._position}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Draw the epoch's order again and go to the position."""
+        self._random.bit_generator.state = state["epoch"]
+        self._start()
+        self._position = int(state["position"])
+
+
 class WindowSampler:
     """Draws windows of one length from rows, each window once an epoch."""
 
@@ -97,67 +131,96 @@ class WindowSampler:
         """Make a sampler; ``batch_size`` None takes all windows at once.
 
         Raises:
-            InvalidError: if the batch is larger than the number of windows.
+            InvalidError: if the batch is larger than the number of windows, or the warm-up masks them whole.
         """
         self._inputs, self._targets = windows(rows, timesteps, horizon)
         count = self._inputs.shape[0] * self._inputs.shape[1]
-        self._size = batch_size or count
-        if self._size > count:
-            raise InvalidError(
-                f"training.batch_size: {batch_size} is more than the {count} training windows"
-                f" ({self._inputs.shape[0]} rows, {self._inputs.shape[1]} windows in each)",
-                f"use at most {count}, or null to take all of them at once",
-            )
+        size = batch_size or count
+        check_batch_size(batch_size, count, "training windows")
         if warmup >= timesteps and not last_step:
             raise InvalidError(
-                f"training.warmup: {warmup} masks all {timesteps} steps of a window",
-                f"use less than {timesteps}",
+                f"training.warmup: {warmup} masks all {timesteps} steps of a window", f"use less than {timesteps}"
             )
-        self.batches_per_epoch: int | None = count // self._size if drop_last else -(-count // self._size)
-        self._shuffle = shuffle and self._size < count
-        self._weights = loss_weights(np.full(self._size, timesteps), timesteps, last_step=last_step, warmup=warmup)
+        self._epochs = Epochs(count, size, seed=seed, shuffle=shuffle, drop_last=drop_last)
+        self.batches_per_epoch: int | None = self._epochs.batches
+        self._weights = loss_weights(np.full(size, timesteps), timesteps, last_step=last_step, warmup=warmup)
         self._horizon = horizon
-        self._count = count
-        self._random = np.random.default_rng(seed)
-        self._start_epoch()
+        self.state, self.restore = self._epochs.state, self._epochs.restore
 
-    def _start_epoch(self) -> None:
-        self._position = 0
-        self._epoch_state = self._random.bit_generator.state
-        self._order = self._random.permutation(self._count) if self._shuffle else None
-
-    def _take(self, view: Array, start: int, stop: int) -> Array:
+    @staticmethod
+    def _take(view: Array, chosen: Array | slice) -> Array:
         rows, starts = view.shape[:2]
-        if self._order is None and 1 in (rows, starts):
-            # one row, or one window a row: still a view
-            return (view[0] if rows == 1 else view[:, 0])[start:stop]
-        chosen = np.arange(start, stop) if self._order is None else self._order[start:stop]
+        if isinstance(chosen, slice):
+            if 1 in (rows, starts):
+                # one row, or one window a row: still a view
+                return (view[0] if rows == 1 else view[:, 0])[chosen]
+            chosen = np.arange(chosen.start, chosen.stop)
         taken: Array = view[np.divmod(chosen, starts)]
         return taken
 
     def next(self) -> Batch:
         """Draw the next batch; the last one of an epoch may be smaller."""
-        if self._position == self.batches_per_epoch:
-            self._start_epoch()
-        start = self._position * self._size
-        stop = min(start + self._size, self._count)
-        self._position += 1
-        return Batch(
-            self._take(self._inputs, start, stop),
-            self._take(self._targets, start, stop),
-            self._weights[: stop - start],
-            delay=self._horizon,
+        chosen = self._epochs.next()
+        inputs = self._take(self._inputs, chosen)
+        targets = self._take(self._targets, chosen)
+        return Batch(inputs, targets, self._weights[: len(inputs)], delay=self._horizon)
+
+
+class SequenceSampler:
+    """Draws whole sequences of different lengths, padded on the right and masked, each once an epoch."""
+
+    def __init__(
+        self,
+        sequences: Sequence[Array],
+        *,
+        batch_size: int | None,
+        seed: Sequence[int],
+        last_step: bool,
+        warmup: int,
+        shuffle: bool,
+        drop_last: bool,
+    ) -> None:
+        """Draw from sequences ``(L_n, F)``; inputs are all but the last step, targets all but the first.
+
+        Raises:
+            InvalidError: if the batch is larger than the number of sequences.
+        """
+        check_batch_size(batch_size, len(sequences), "training sequences")
+        size = batch_size or len(sequences)
+        self._epochs = Epochs(len(sequences), size, seed=seed, shuffle=shuffle, drop_last=drop_last)
+        self.batches_per_epoch: int | None = self._epochs.batches
+        self._sequences, self._last_step, self._warmup = sequences, last_step, warmup
+        self.state, self.restore = self._epochs.state, self._epochs.restore
+
+    def next(self) -> Batch:
+        """Draw the next batch, as wide as its longest sequence."""
+        chosen = self._epochs.next()
+        indices = range(chosen.start, chosen.stop) if isinstance(chosen, slice) else chosen
+        padded, lengths = pad([self._sequences[index] for index in indices])
+        weights = loss_weights(lengths - 1, padded.shape[1] - 1, last_step=self._last_step, warmup=self._warmup)
+        return Batch(padded[:, :-1], padded[:, 1:], weights, lengths=lengths - 1)
+
+
+def check_batch_size(batch_size: int | None, count: int, what: str) -> None:
+    """Refuse a batch larger than the data.
+
+    Raises:
+        InvalidError: if it is.
+    """
+    if batch_size and batch_size > count:
+        raise InvalidError(
+            f"training.batch_size: {batch_size} is more than the {count} {what}",
+            f"use at most {count}, or null to take all of them at once",
         )
 
-    def state(self) -> dict[str, Any]:
-        """Return the generator's state at the start of the epoch and the position in it."""
-        return {"epoch": self._epoch_state, "position": self._position}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Draw the epoch's order again and go to the position."""
-        self._random.bit_generator.state = state["epoch"]
-        self._start_epoch()
-        self._position = int(state["position"])
+def pad(sequences: Sequence[Array]) -> tuple[Array, Array]:
+    """Pad sequences ``(L_n, F)`` by their first value to ``(N, max L, F)``; return that and the lengths ``(N,)``."""
+    lengths = np.array([len(sequence) for sequence in sequences])
+    padded = np.repeat(np.stack([sequence[:1] for sequence in sequences]), lengths.max(), axis=1)
+    for row, sequence in zip(padded, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return padded, lengths
 
 
 class SegmentSampler:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lstmcast.arrays import Array
 from lstmcast.data.batches import Sampler
+from lstmcast.data.categories import Bins
 from lstmcast.errors import InvalidError
 
 
@@ -70,6 +71,7 @@ class Dataset:
         context: a forecast reads at most this many of the last known values.
         horizon: an output is a forecast this many steps after its input.
         shortest: steps of the shortest training window.
+        bins: the classes, if values are cut into bins; rows hold values all the same.
         sampler: makes the endless stream of training batches:
             ``sampler(batch_size, seed, last_step=..., warmup=...)``.
     """
@@ -83,6 +85,12 @@ class Dataset:
     horizon: int
     shortest: int
     sampler: Callable[..., Sampler]
+    bins: Bins | None = None
+
+    @property
+    def features(self) -> int:
+        """The network's inputs and outputs at each step: columns or classes."""
+        return self.bins.classes if self.bins else len(self.columns)
 
 
 def check_window(where: str, available: int, timesteps: int, horizon: int) -> None:

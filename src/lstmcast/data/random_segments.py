@@ -52,5 +52,7 @@ class RandomSegments(Section):
             context=self.max_timesteps,
             horizon=self.horizon,
             shortest=self.min_timesteps,
-            sampler=partial(SegmentSampler, train, self.horizon, self.min_timesteps, self.max_timesteps),
+            sampler=partial(
+                SegmentSampler, rows=train, horizon=self.horizon, minimum=self.min_timesteps, maximum=self.max_timesteps
+            ),
         )

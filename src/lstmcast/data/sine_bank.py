@@ -81,6 +81,11 @@ class SineBank(Section):
             horizon=self.horizon,
             shortest=timesteps,
             sampler=partial(
-                WindowSampler, train, timesteps, self.horizon, shuffle=self.shuffle, drop_last=self.drop_last
+                WindowSampler,
+                rows=train,
+                timesteps=timesteps,
+                horizon=self.horizon,
+                shuffle=self.shuffle,
+                drop_last=self.drop_last,
             ),
         )

@@ -58,9 +58,9 @@ class WindowedSine(Section):
             shortest=self.timesteps,
             sampler=partial(
                 WindowSampler,
-                train,
-                self.timesteps,
-                self.horizon,
+                rows=train,
+                timesteps=self.timesteps,
+                horizon=self.horizon,
                 shuffle=self.shuffle,
                 drop_last=self.drop_last,
             ),

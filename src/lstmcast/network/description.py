@@ -7,6 +7,7 @@ from itertools import pairwise
 from math import prod
 
 from lstmcast.network.cells import CELLS, CellName
+from lstmcast.network.losses import OutputName
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Network:
         head_sizes: widths of the head's ReLU layers; empty: one linear layer.
         output_size: O, features of an output; the first O input features are the values forecast.
         residual: whether the prediction is the last input plus the head's output.
+        output: "value": y is the forecast; "categorical": y are logits of classes, and inputs are one-hot.
     """
 
     cell: CellName
@@ -31,6 +33,7 @@ class Network:
     head_sizes: tuple[int, ...]
     output_size: int
     residual: bool = False
+    output: OutputName = "value"
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

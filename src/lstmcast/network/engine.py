@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
 from lstmcast.arrays import Array
@@ -13,6 +13,11 @@ from lstmcast.network.parameters import Parameters
 EngineName = Literal["numpy", "torch"]
 
 
+def same(output: Array) -> Array:
+    """Return the output itself as the forecast."""
+    return output
+
+
 class Engine(Protocol):
     """Runs a network forward, backward and on its own predictions."""
 
@@ -20,18 +25,19 @@ class Engine(Protocol):
     parameters: Parameters
 
     def loss_and_gradient(self, batch: Batch) -> float:
-        """Return the weighted mean squared error; overwrite ``parameters.gradient``."""
+        """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
         ...
 
     def predict(self, inputs: Array) -> Array:
         """Return the outputs ``(N, T, O)`` along true inputs ``(N, T, F)``, from the zero state."""
         ...
 
-    def stream(self, history: Array, delay: int = 1) -> Iterator[Array]:
+    def stream(self, history: Array, delay: int = 1, read: Callable[[Array], Array] = same) -> Iterator[Array]:
         """Read ``history`` (N, T, F), then yield one forecast ``(N, O)`` after another, without end.
 
         The first forecast is of the step after the history; each is read as an input ``delay``
-        steps after the input that it was made from, so T must be at least ``delay``.
+        steps after the input that it was made from, so T must be at least ``delay``. ``read`` turns an
+        output into the forecast that is yielded and read: by default it is the output itself.
         """
         ...
 

@@ -7,7 +7,7 @@ bias, and its transpose the whole way back. See ``cells/`` for what happens betw
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +16,9 @@ from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch
 from lstmcast.network.cells import CELLS
 from lstmcast.network.description import Network
+from lstmcast.network.engine import same
 from lstmcast.network.head import Head
+from lstmcast.network.losses import LOSSES
 from lstmcast.network.parameters import Parameters
 
 # a chunk of steps whose copies (in numbers) stay in the processor's cache
@@ -68,7 +70,7 @@ class NumpyEngine:
         self._tapes: dict[tuple[int, int], Tape] = {}
 
     def loss_and_gradient(self, batch: Batch) -> float:
-        """Return the weighted mean squared error; overwrite ``parameters.gradient``."""
+        """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
         # a diverging network overflows; the training loop looks at the loss
         with np.errstate(over="ignore", invalid="ignore"):
             weights = self._packed()
@@ -99,7 +101,7 @@ class NumpyEngine:
             traced[f"layer {index} h"] = layer.h[1:]
         return {name: array.transpose(2, 0, 1).copy() for name, array in traced.items()}
 
-    def stream(self, history: Array, delay: int = 1) -> Iterator[Array]:
+    def stream(self, history: Array, delay: int = 1, read: Callable[[Array], Array] = same) -> Iterator[Array]:
         """Read ``history`` (N, T, F), then yield one forecast ``(N, O)`` after another, without end."""
         weights = self._packed()
         N, T, _ = history.shape
@@ -112,8 +114,9 @@ class NumpyEngine:
         x = tape.layers[0].x[0]
         while True:
             y = pending.pop(0)
-            yield y.T
-            x[:] = y
+            forecast = read(y.T)
+            yield forecast
+            x[:] = forecast.T
             self._step(weights, tape, 0)
             pending.append(tape.head.forward(0).copy())
             for before, after in zip(tape.states(0), tape.states(1), strict=True):
@@ -165,21 +168,16 @@ class NumpyEngine:
         tape.head.forward(slice(min(first_counted(batch), alone), alone))
         return tape, fed
 
-    @staticmethod
-    def _loss(batch: Batch, y: Array) -> tuple[np.generic, Array]:
-        """L = Σ w (y - target)² / (O Σ w) and dL/dy, ``(T, O, B)``."""
+    def _loss(self, batch: Batch, y: Array) -> tuple[np.generic, Array]:
+        """Return the loss and dL/dy, ``(T, O, B)``, 0 before the first step that counts."""
         first = first_counted(batch)
-        target = batch.targets.transpose(1, 2, 0)[first:]
-        difference = y[first:] - target
+        w = np.ones((1, y.shape[2])) if batch.weights is None else batch.weights.T[first:]
+        w = np.broadcast_to(w, (len(y) - first, y.shape[2]))[:, None]
+        w = (w / w.sum()).astype(y.real.dtype)
+        target = batch.targets.transpose(1, 2, 0)[first:].astype(y.real.dtype)
+        loss, counted = LOSSES[self.network.output](y[first:], target, w)
         dy = np.zeros_like(y)
-        if batch.weights is None:
-            share = np.full((1, 1, 1), 1 / difference.size)
-        else:
-            w = batch.weights.T[first:, None]
-            share = w / (w.sum() * y.shape[1])
-        np.multiply(difference, share, out=dy[first:], casting="same_kind")
-        loss = (difference * dy[first:]).sum()
-        dy *= 2
+        dy[first:] = counted
         return loss, dy
 
     def _backward(self, batch: Batch, weights: Sequence[Array], tape: Tape, fed: int, dy: Array) -> None:

@@ -5,7 +5,7 @@ Its modules' parameters are views into the same flat vector, and so are their gr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +16,7 @@ from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch
 from lstmcast.network.cells import CELLS
 from lstmcast.network.description import Network
+from lstmcast.network.engine import same
 from lstmcast.network.numpy_engine import first_fed
 from lstmcast.network.parameters import Parameters
 
@@ -60,15 +61,16 @@ class TorchEngine:
                 setattr(self._fused, f"{name}_l{index}", shared)
 
     def loss_and_gradient(self, batch: Batch) -> float:
-        """Return the weighted mean squared error; overwrite ``parameters.gradient``."""
+        """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
         self.parameters.gradient[:] = 0
         outputs = self._outputs(batch)
-        error = (outputs - self._tensor(batch.targets)) ** 2
-        if batch.weights is None:
-            loss = error.mean()
+        target = self._tensor(batch.targets)
+        if self.network.output == "categorical":
+            error = nn.functional.cross_entropy(outputs.swapaxes(1, 2), target.swapaxes(1, 2), reduction="none")
         else:
-            w = self._tensor(batch.weights)[:, :, None]
-            loss = (error * w).sum() / (w.sum() * error.shape[2])
+            error = ((outputs - target) ** 2).mean(dim=2)
+        w = torch.ones_like(error) if batch.weights is None else self._tensor(batch.weights)
+        loss = (error * w).sum() / w.sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
@@ -78,15 +80,16 @@ class TorchEngine:
             outputs: Array = self._outputs(Batch(inputs, inputs)).numpy()
         return outputs
 
-    def stream(self, history: Array, delay: int = 1) -> Iterator[Array]:
+    def stream(self, history: Array, delay: int = 1, read: Callable[[Array], Array] = same) -> Iterator[Array]:
         """Read ``history`` (N, T, F), then yield one forecast ``(N, O)`` after another, without end."""
         with torch.no_grad():
             x = self._tensor(history)
             top, states = self._run(x, self._initial(Batch(history, history)))
             pending = list(self._predict(top, x)[:, -delay:].unbind(1))
         while True:
-            y = pending.pop(0)
-            yield y.numpy()
+            forecast = read(pending.pop(0).numpy())
+            yield forecast
+            y = self._tensor(forecast)
             with torch.no_grad():
                 h, states = self._step(y, states)
                 pending.append(self._predict(h, y))

@@ -182,7 +182,7 @@ def gates(traced: Mapping[str, Array], title: str) -> Figure:
 
 
 def forecast(history: Array, values: Array, columns: tuple[str, ...], title: str) -> Figure:
-    """Draw a forecast ``(N, K, F)`` after the end of ``history`` (N, T, F)."""
+    """Draw a forecast ``(N, K, F, 1)`` after the end of ``history`` (N, T, F); with a band, ``(N, K, F, 3)``."""
     labels = _labels(len(values), columns)
     figure, axes = _figure(len(labels), f"{title}: forecast of {values.shape[1]:,} steps")
     shown = min(history.shape[1], max(50, values.shape[1] // 2))
@@ -190,7 +190,10 @@ def forecast(history: Array, values: Array, columns: tuple[str, ...], title: str
         ax.plot(np.arange(-shown + 1, 1), history[n, -shown:, f], color=HISTORY, lw=1.2, label="known")
         thin = _thin(values.shape[1])
         steps = np.arange(1, values.shape[1] + 1)
-        ax.plot(steps[thin], values[n, :, f][thin], color=NETWORK, lw=1.2, ls="--", label="network")
+        ax.plot(steps[thin], values[n, :, f, 0][thin], color=NETWORK, lw=1.2, ls="--", label="network")
+        if values.shape[3] == 3:
+            low, high = values[n, :, f, 1], values[n, :, f, 2]
+            ax.fill_between(steps[thin], low[thin], high[thin], color=NETWORK, alpha=0.2, lw=0, label="interval")
         ax.axvline(0.5, color=HISTORY, lw=0.8)
         ax.set_ylabel(label, fontsize=8)
     axes[0].legend(frameon=False, fontsize=8, loc="upper right")

@@ -9,11 +9,17 @@ from rich.table import Table
 from rich.text import Text
 
 from lstmcast.forecasting.evaluate import Evaluation
+from lstmcast.forecasting.tokens import TokenEvaluation
 
 
 def number(value: float | None) -> str:
     """Write a number in four digits."""
     return "-" if value is None else f"{value:.4g}"
+
+
+def of(evaluation: Evaluation | TokenEvaluation) -> Table:
+    """Tabulate an evaluation of either sort."""
+    return token_scores(evaluation) if isinstance(evaluation, TokenEvaluation) else scores(evaluation)
 
 
 def scores(evaluation: Evaluation) -> Table:
@@ -35,6 +41,18 @@ def scores(evaluation: Evaluation) -> Table:
         ]
         table.add_row(Text(score.label), number(score.next_step), *cells)
     table.caption = "* the best of its column"
+    return table
+
+
+def token_scores(evaluation: TokenEvaluation) -> Table:
+    """Tabulate the network's cross-entropy beside the baselines'."""
+    table = Table(title="next symbol on the test part", title_justify="left")
+    table.add_column("forecast")
+    for header in ("nats per symbol", "perplexity", "right"):
+        table.add_column(header, justify="right")
+    for score in (evaluation.model, *evaluation.baselines.values()):
+        perplexity = score.as_json()["perplexity"]
+        table.add_row(score.label, number(score.cross_entropy), number(perplexity), f"{score.accuracy:.1%}")
     return table
 
 

@@ -35,7 +35,7 @@ class Checkpoint:
         """Write the file, whole or not at all."""
         # one key only: the format's library writes several in random order
         metadata = {FORMAT: json.dumps(self.facts)}
-        contiguous = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
+        contiguous = {name: np.asarray(array, order="C") for name, array in self.arrays.items()}
         write(path, save_arrays(contiguous, metadata))
 
     @classmethod

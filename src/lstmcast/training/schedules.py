@@ -134,7 +134,8 @@ class Schedule:
         """Make the schedule for a training of ``steps`` steps, if that is known."""
         from torch.optim.lr_scheduler import LinearLR, SequentialLR
 
-        length = getattr(settings, "length", None) or steps or 1
+        self._end: int | None = getattr(settings, "length", None)
+        length = self._end or steps or 1
         warmup = settings.warmup_steps
         self._optimizer = optimizer
         self._plateau = settings.build_plateau(optimizer) if isinstance(settings, Plateau) else None
@@ -151,8 +152,9 @@ class Schedule:
         return float(self._optimizer.param_groups[0]["lr"])
 
     def step(self) -> None:
-        """Go on after an optimizer step."""
-        self._every_step.step()
+        """Go on after an optimizer step; a schedule that has come to its own end stays there."""
+        if self._end is None or self._every_step.last_epoch < self._end:
+            self._every_step.step()
 
     def validated(self, metric: float) -> None:
         """Go on after a validation."""

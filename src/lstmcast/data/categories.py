@@ -1,0 +1,77 @@
+"""Classes in the place of values: bins of amplitude, symbols of a text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lstmcast.arrays import Array
+from lstmcast.data.batches import Batch, Sampler
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Equal bins of amplitude; the outermost take in what lies beyond."""
+
+    low: float
+    high: float
+    classes: int
+
+    def encode(self, values: Array) -> Array:
+        """Return the bin of each value, in the same shape."""
+        share = (values - self.low) / (self.high - self.low)
+        codes: Array = np.clip((share * self.classes).astype(np.int64), 0, self.classes - 1)
+        return codes
+
+    @property
+    def centres(self) -> Array:
+        """The middle of each bin, ``(classes,)``."""
+        return self.low + (np.arange(self.classes) + 0.5) * (self.high - self.low) / self.classes
+
+    def decode(self, codes: Array) -> Array:
+        """Return the middle of each code's bin, in the same shape."""
+        centres: Array = self.centres[codes]
+        return centres
+
+
+def one_hot(codes: Array, classes: int) -> Array:
+    """Return ``codes`` (..., 1) of 0 to ``classes`` - 1 as ``(..., classes)``."""
+    hot: Array = np.eye(classes)[codes[..., 0]]
+    return hot
+
+
+class OneHotSampler:
+    """Turns the codes ``(N, T, 1)`` of another sampler's batches into one-hot rows ``(N, T, classes)``."""
+
+    def __init__(self, sampler: Sampler, classes: int) -> None:
+        self._sampler, self._classes = sampler, classes
+        self.batches_per_epoch = sampler.batches_per_epoch
+
+    def next(self) -> Batch:
+        """Draw the next batch."""
+        batch = self._sampler.next()
+        inputs, targets = (one_hot(codes, self._classes) for codes in (batch.inputs, batch.targets))
+        return replace(batch, inputs=inputs, targets=targets)
+
+    def state(self) -> dict[str, Any]:
+        """Return the other sampler's state."""
+        return self._sampler.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore the other sampler's state."""
+        self._sampler.restore(state)
+
+
+def draw(logits: Array, temperature: float, random: np.random.Generator) -> Array:
+    """Draw a class from softmax(logits / temperature) for each row of ``(N, classes)``: ``(N,)``.
+
+    By the Gumbel-max trick: argmax of logits / temperature + Gumbel noise is such a draw; temperature 0 takes
+    the likeliest class. Source: https://arxiv.org/abs/1411.0030
+    """
+    if temperature == 0:
+        chosen: Array = logits.argmax(axis=1)
+    else:
+        chosen = (logits / temperature + random.gumbel(size=logits.shape)).argmax(axis=1)
+    return chosen

@@ -1,0 +1,48 @@
+"""A series cut into amplitude bins, so that it is forecast by classification."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from lstmcast.data.batches import Sampler
+from lstmcast.data.categories import Bins, OneHotSampler
+from lstmcast.data.dataset import Dataset
+from lstmcast.data.random_segments import RandomSegments
+from lstmcast.data.series import Series
+from lstmcast.data.sine_bank import SineBank
+from lstmcast.data.windowed_sine import WindowedSine
+from lstmcast.errors import InvalidError
+from lstmcast.settings import Section
+
+NumericSettings = WindowedSine | SineBank | RandomSegments | Series
+Source = Annotated[NumericSettings, Field(discriminator="kind")]
+
+
+class Quantized(Section):
+    """Another generator's values, cut into bins; a network with ``output: categorical`` learns which comes next."""
+
+    kind: Literal["quantized"]
+    bins: int = Field(64, ge=2, le=4096, description="bins of equal width over the training part's range")
+    source: Source = Field(description="the generator of the values: any other kind, with one column")
+
+    def build(self, seed: int, future: int) -> Dataset:
+        """Build the source and cut its range.
+
+        Raises:
+            InvalidError: if the source has several columns, or is constant.
+        """
+        dataset = self.source.build(seed, future)
+        if len(dataset.columns) != 1:
+            raise InvalidError(f"data.source: {len(dataset.columns)} columns; only one can be cut into bins")
+        low, high = float(dataset.train.min()), float(dataset.train.max())
+        if not low < high:
+            raise InvalidError(f"data.source: the training part is constant ({low}); there is nothing to cut")
+        bins = Bins(low, high, self.bins)
+
+        def sampler(**settings: Any) -> Sampler:
+            return OneHotSampler(dataset.sampler(rows=bins.encode(dataset.train), **settings), bins.classes)
+
+        return replace(dataset, bins=bins, sampler=sampler)

@@ -1,0 +1,220 @@
+import csv
+import os
+import resource
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def table(outcome):
+    """Return a CSV forecast as label to values."""
+    series = {}
+    for row in outcome.rows:
+        values = series.setdefault(row["series"], [])
+        assert int(row["step"]) == len(values) + 1
+        values.append(float(row["value"]))
+    return series
+
+
+@pytest.mark.parametrize(("name", "labels"), [("sines", ["0", "1"]), ("two", ["a", "b"])])
+def test_all_formats_agree(cli, request, name, labels, tmp_path):
+    run = request.getfixturevalue(name).path
+    forecast = table(cli("predict", run, "--future", 7).done())
+    assert list(forecast) == labels
+    document = cli("predict", run, "--future", 7, "--format", "json").done().json
+    assert document["schema_version"] == 1
+    assert document["run"] == str(run)
+    assert document["future"] == 7
+    assert document["labels"] == labels
+    assert document["series"] == list(forecast.values())
+    written = cli("predict", run, "--future", 7, "--format", "npz", "-o", tmp_path / "f.npz").done()
+    assert written.out == ""
+    with np.load(tmp_path / "f.npz", allow_pickle=False) as file:
+        assert file["labels"].tolist() == labels
+        assert file["series"].tolist() == document["series"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_a_file_holds_what_standard_output_would(cli, two, kind, tmp_path):
+    arguments = ("predict", two.path, "--future", 5, "--format", kind)
+    printed = cli(*arguments).done()
+    assert printed.err == ""
+    written = cli(*arguments, "--output", tmp_path / "forecast").done()
+    assert written.out == ""
+    assert str(tmp_path / "forecast") in written.err
+    assert (tmp_path / "forecast").read_text() == printed.out
+
+
+def test_a_thousand_steps_unless_told(cli, two):
+    assert len(cli("predict", two.path).done().rows) == 2 * 1000
+
+
+@pytest.mark.parametrize("name", ["sines", "two"])
+def test_longer_forecasts_begin_like_shorter_ones(cli, request, name):
+    run = request.getfixturevalue(name).path
+    short, long = (cli("predict", run, "--future", future).done().out for future in (10, 1000))
+    longer = cli("predict", run, "--future", 2345).done().out
+    assert long.startswith(short)
+    assert longer.startswith(long)
+    assert longer.count("\n") == 1 + 2 * 2345
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_million_steps_stream_in_constant_memory(launch, sines):
+    def resident():
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0])
+
+    with launch("predict", sines.path, "--future", 1_000_000_000) as process:
+        for _ in range(4_000):
+            process.stdout.readline()
+        before = resident()
+        for _ in range(60_000):
+            line = process.stdout.readline()
+        assert line.startswith(("0,32000,", "1,32000,"))
+        # had the values been kept, 30,000 steps would hold over 3 MB
+        assert resident() - before < 1500
+        process.stdout.close()
+        assert process.wait(timeout=20) == 0
+        assert process.stderr.read() == ""
+
+
+def test_the_forecast_is_in_the_units_of_the_file(cli, two, two_config, tmp_path):
+    config = two_config(scale=1e6, offset=3e8)
+    cli("train", "--config", config, "--output-dir", tmp_path, "--name", "scaled").done()
+    scaled = table(cli("predict", tmp_path / "scaled", "--future", 50).done())
+    for label, values in table(cli("predict", two.path, "--future", 50).done()).items():
+        np.testing.assert_allclose((np.array(scaled[label]) - 3e8) / 1e6, values, atol=1e-6)
+
+
+def rewrite(source, target, names, last=None):
+    """Copy columns of a CSV file under other names, perhaps only its last rows."""
+    with source.open() as file:
+        rows = list(csv.DictReader(file))
+    lines = [";".join(names.values()), *(";".join(row[name] for name in names) for row in rows[-(last or 0) :])]
+    target.write_text("\n".join(lines) + "\n")
+    return target
+
+
+def test_data_of_ones_own(cli, two, tmp_path):
+    source = two.config.with_name("two.csv")
+    expected = cli("predict", two.path, "--future", 9).done().out
+    assert cli("predict", two.path, "--future", 9, "--data", source).done().out == expected
+    # other names and another separator, and no more than the window that the network reads
+    renamed = rewrite(source, tmp_path / "renamed.csv", {"b": "second", "a": "the first"}, last=20)
+    data = ("predict", two.path, "--future", 9, "--data", renamed)
+    assert cli(*data, "--column", "the first", "--column", "second").done().out == expected
+    assert cli(*data, "--column", "second", "--column", "the first").done().out != expected
+    # one value less to start from, and it is another forecast
+    shorter = rewrite(source, tmp_path / "shorter.csv", {"a": "a", "b": "b"}, last=19)
+    assert cli("predict", two.path, "--future", 9, "--data", shorter).done().out != expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "needle"),
+    [
+        (("--future", "0"), 2, "--future 0"),
+        (("--future", "-1"), 2, "--future -1"),
+        (("--future", "1e3"), 2, "--future"),
+        (("--future", "2000000000"), 2, "1,000,000,000"),
+        (("--future", "20000000", "--format", "json"), 2, "csv streams"),
+        (("--column", "a"), 2, "--data"),
+        (("--format", "npz"), 2, "-o"),
+        (("--format", "xml"), 2, "xml"),
+        (("--plot", "x.bmp"), 2, "x.bmp"),
+        (("--data", "nope.csv"), 4, "nope.csv"),
+        (("--data", "x" * 300), 4, "xxx"),
+        (("--data", "/"), 5, "regular file"),
+        (("--data", "DATA", "--column", "a"), 2, "2 columns"),
+        (("--data", "DATA", "--column", "a", "--column", "a"), 5, "twice"),
+        (("--data", "DATA", "--column", "a", "--column", "bb"), 5, "'bb'"),
+        (("-o", "."), 9, "."),
+        (("-o", "DATA/x"), 9, "two.csv/x"),
+        (("-o", "nowhere/x.csv"), 9, "nowhere/x.csv"),
+    ],
+)
+def test_bad_arguments(cli, two, arguments, code, needle):
+    data = str(two.config.with_name("two.csv"))
+    cli("predict", two.path, *(text.replace("DATA", data) for text in arguments)).refused(code, needle)
+
+
+def test_too_little_data_for_a_sliding_window(cli, sines_config, tmp_path):
+    kind = {"kind": "windowed_sine", "length": 200, "timesteps": 10}
+    run = tmp_path / "windows"
+    cli("train", "--config", sines_config(data=kind), "--output-dir", tmp_path, "--name", "windows").done()
+    assert len(cli("predict", run, "--future", 3).done().rows) == 3
+    data = tmp_path / "short.csv"
+    data.write_text("value\n" + "1\n" * 9)
+    cli("predict", run, "--data", data).refused(5, "10 values", "9")
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "npz"])
+def test_a_failed_write_leaves_the_old_file(cli, two, kind, tmp_path):
+    target = tmp_path / f"forecast.{kind}"
+    target.write_text("precious")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        outcome = cli("predict", two.path, "--format", kind, "-o", target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    outcome.refused(9, str(target))
+    assert target.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_only_regular_files_are_replaced(cli, two, tmp_path):
+    # as -o /dev/null or -o /dev/stdout would be
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        assert cli("predict", two.path, "--future", 2, "-o", pipe).code in (0, 9)
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("PDF", b"%PDF")])
+def test_plot_beside_the_forecast(cli, two, suffix, magic, tmp_path):
+    picture = tmp_path / f"forecast.{suffix}"
+    outcome = cli("predict", two.path, "--future", 30, "--plot", picture).done()
+    assert len(outcome.rows) == 60
+    assert str(picture) in outcome.err
+    assert picture.read_bytes().startswith(magic)
+
+
+def test_damaged_runs(cli, damaged):
+    best, config = damaged / "checkpoints" / "best.safetensors", damaged / "config.yaml"
+    intact, text = best.read_bytes(), config.read_text()
+    for content in (intact[:100], b"", b"\xff" * 1000):
+        best.write_bytes(content)
+        cli("predict", damaged).refused(5, "best.safetensors")
+    best.unlink()
+    cli("predict", damaged).refused(4, "best.safetensors")
+    best.write_bytes(intact)
+    config.write_text(text.replace("  - 4\n", "  - 5\n"))
+    cli("predict", damaged).refused(5)
+    config.unlink()
+    cli("predict", damaged).refused(4, "config.yaml")
+    config.write_text(text)
+    (damaged / "run.json").unlink()
+    cli("predict", damaged).refused(4, str(damaged))
+
+
+def test_changed_training_data_are_noticed(cli, two, two_config, tmp_path):
+    run = shutil.copytree(two.path, tmp_path / "run")
+    here = two_config().with_name("two.csv")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(str(two.config.with_name("two.csv")), str(here)))
+    expected = cli("predict", two.path, "--future", 3).done().out
+    assert cli("predict", run, "--future", 3).done().out == expected
+    intact = here.read_text()
+    here.write_text(intact.replace("\n0,0.0,", "\n0,0.5,"))
+    cli("predict", run).refused(5, "mean", "hint: ", "--data")
+    # the run's own scaler still serves for data that are named
+    assert cli("predict", run, "--future", 3, "--data", here).done().out == expected
+    here.unlink()
+    cli("predict", run).refused(4, "two.csv")

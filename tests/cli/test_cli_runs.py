@@ -1,0 +1,69 @@
+import json
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def outputs(tmp_path, sines, two):
+    """Return a folder of three runs, made in another order than that of their names, and of other things."""
+    folder = tmp_path / "outputs"
+    for name, source, day in (("b", two, "02"), ("c", sines, "01"), ("a", sines, "03")):
+        run = shutil.copytree(source.path, folder / name)
+        manifest = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps(manifest | {"created": f"2020-01-{day}T00:00:00.000000+00:00"}))
+    (folder / "not-a-run").mkdir()
+    (folder / "broken").mkdir()
+    (folder / "broken" / "run.json").write_text("{")
+    (folder / "file.txt").write_text("")
+    return folder
+
+
+def test_oldest_first(cli, outputs):
+    paths = [str(outputs / name) for name in "cba"]
+    assert cli("runs", "--output-dir", outputs, "--quiet").done().out.splitlines() == paths
+    document = cli("runs", "--output-dir", outputs, "--json").done().json
+    assert document["schema_version"] == 1
+    assert [run["run"] for run in document["runs"]] == paths
+    for run in document["runs"]:
+        assert run["status"] == "finished"
+        assert run["rollout"]["rmse"]
+    text = cli("runs", "--output-dir", outputs).done()
+    assert text.err == ""
+    assert [line.split("│")[1].strip() for line in text.out.splitlines() if "finished" in line] == ["c", "b", "a"]
+    assert "2020-01-03 00:00:00" in text.out
+
+
+def test_unfinished_runs_are_listed_too(cli, outputs):
+    (outputs / "c" / "run.json").write_text('{"schema_version": 1, "status": "running"}')
+    (outputs / "b" / "run.json").write_text("{}")
+    text = cli("runs", "--output-dir", outputs).done().out
+    assert "running" in text
+    assert [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")] == ["b", "c", "a"]
+
+
+@pytest.mark.parametrize("folder", ["empty", "missing"])
+def test_no_runs(cli, tmp_path, folder):
+    (tmp_path / "empty").mkdir()
+    folder = tmp_path / folder
+    text = cli("runs", "--output-dir", folder).done()
+    assert text.out == ""
+    assert "no runs" in text.err
+    assert cli("runs", "--output-dir", folder, "--quiet").done().out == ""
+    assert cli("runs", "--output-dir", folder, "--json").done().json["runs"] == []
+
+
+def test_runs_by_path_by_name_and_latest(cli, outputs, monkeypatch):
+    def labels(*arguments):
+        return {row["series"] for row in cli("predict", *arguments, "--future", 1).done().rows}
+
+    assert labels("--output-dir", outputs) == labels("latest", "--output-dir", outputs) == {"0", "1"}
+    assert labels("b", "--output-dir", outputs) == labels(outputs / "b") == {"a", "b"}
+    shutil.rmtree(outputs / "a")
+    monkeypatch.chdir(outputs.parent)
+    assert labels() == {"a", "b"}
+    assert labels("c") == labels("outputs/c") == labels("./outputs/c/") == {"0", "1"}
+
+
+def test_json_and_quiet(cli, outputs):
+    cli("runs", "--output-dir", outputs, "--json", "--quiet").refused(2, "--json")

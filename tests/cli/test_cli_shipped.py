@@ -1,0 +1,61 @@
+"""Every shipped config trains from the command line, at a small size."""
+
+import json
+
+import pytest
+
+from lstmcast.config import shipped
+from lstmcast.config.load import load
+
+SMALL = {
+    "windowed_sine": ["data.length=400"],
+    "sine_bank": ["data.length=60"],
+    "random_segments": ["data.length=300", "data.min_timesteps=5", "data.max_timesteps=20"],
+}
+
+
+def shrink(config):
+    """Return overrides that make a config small in every direction and keep its kind of everything."""
+    data, model, training = config.data, config.model, config.training
+    yield from ("training.steps=2", "training.epochs=null", *SMALL.get(data.kind, []))
+    if data.kind == "sine_bank":
+        yield f"data.sequences={data.test_sequences + data.validation_sequences + 2}"
+    if (getattr(data, "timesteps", None) or 0) > 20:
+        yield "data.timesteps=20"
+    yield f"model.hidden_sizes={[3] * len(model.hidden_sizes)}"
+    yield f"model.head_sizes={[3] * len(model.head_sizes)}"
+    if config.optimizer.kind == "lbfgs":
+        yield "optimizer.max_iterations=2"
+    if config.schedule.warmup_steps:
+        yield "schedule.warmup_steps=1"
+    if getattr(config.schedule, "length", None):
+        yield "schedule.length=null"
+    yield f"training.warmup={min(training.warmup, 2)}"
+    if training.batch_size:
+        yield "training.batch_size=2"
+    if training.rollout:
+        yield "training.rollout.steps=2"
+    if training.validation:
+        yield from ("training.validation.every=1", "training.validation.horizon=2")
+
+
+@pytest.mark.parametrize("name", shipped.names())
+def test_trains_and_forecasts(cli, tmp_path, name):
+    config = load(name)
+    arguments = ("train", "--config", name, "--output-dir", tmp_path, "--name", "run", "--json")
+    outcome = cli(*arguments, *shrink(config)).done()
+    assert "warning: the plots" not in outcome.err
+    document = outcome.json
+    assert (document["status"], document["steps"]) == ("finished", 2)
+    assert document["baselines"]
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+    small = load(str(tmp_path / "run" / "config.yaml"))
+    for section in ("data", "optimizer", "schedule"):
+        assert getattr(small, section).kind == getattr(config, section).kind
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["verdict"] == document["verdict"]
+    assert cli("predict", tmp_path / "run", "--future", 3).done().rows
+
+
+@pytest.mark.parametrize("name", shipped.names())
+def test_is_valid_as_it_is(cli, name):
+    assert cli("config", "validate", name).done().out == f"{name}: valid\n"

@@ -1,0 +1,125 @@
+"""The verdict names each way to fail, on forecasts made to fail in just that way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lstmcast.forecasting import metrics
+from lstmcast.forecasting.verdict import judge
+
+K = 1000
+T = np.arange(K)[None, :, None]
+
+
+def with_values(truth, start, *values):
+    forecast = truth.copy()
+    forecast[:, start : start + len(values), 0] = values
+    return forecast
+
+
+FORECASTS = {
+    "holds": ("holds", lambda truth: truth + 0.01),
+    "perfect": ("holds", lambda truth: truth.copy()),
+    "zero": ("collapsed", lambda truth: 0 * truth),
+    "offset": ("collapsed", lambda truth: 0 * truth + 0.7),
+    "tiny": ("collapsed", lambda truth: 0.05 * truth),
+    "decaying": ("dies_out", lambda truth: truth * np.exp(-T / 200)),
+    "growing": ("blows_up", lambda truth: truth * np.exp(T / 300)),
+    "exponential": ("diverges", lambda truth: truth * np.exp(T / 100)),
+    "far": ("diverges", lambda truth: with_values(truth, 700, 1e3)),
+    "nan": ("diverges", lambda truth: with_values(truth, 999, np.nan)),
+    "inf": ("diverges", lambda truth: with_values(truth, 0, -np.inf)),
+    "overflow": ("diverges", lambda truth: with_values(truth, 500, 1e300, -1e300)),
+    "late": ("out_of_phase", lambda _: np.sin(2 * np.pi * (T / 50 - 0.2))),
+    "fast": ("out_of_phase", lambda _: np.sin(2 * np.pi * T / 49.3)),
+    "noisy": ("inaccurate", lambda truth: truth + 0.5 * np.random.default_rng(0).standard_normal(truth.shape)),
+}
+
+
+@pytest.fixture
+def truth(sines):
+    return sines(K, 50)
+
+
+@pytest.fixture
+def verdict_on(truth):
+    def judged(forecast, baselines, truth=truth):
+        return judge(forecast, truth, truth.std(axis=(0, 1)), metrics.rmse(forecast, truth), baselines)
+
+    return judged
+
+
+@pytest.mark.parametrize("name", FORECASTS)
+def test_each_failure_has_its_name(truth, verdict_on, name):
+    kind, make = FORECASTS[name]
+    verdict = verdict_on(make(truth), {"last value": 1e6})
+    assert verdict.kind == kind
+    assert "last value" in verdict.text
+    assert "\n" not in verdict.text
+
+
+@pytest.mark.parametrize("name", FORECASTS.keys() - {"perfect"})
+def test_a_better_baseline_is_named_whatever_the_failure(truth, verdict_on, name):
+    kind, make = FORECASTS[name]
+    verdict = verdict_on(make(truth), {"mean": 3.0, "AR(2)": 1e-9, "last value": 0.5})
+    assert verdict.kind == ("trails_baseline" if kind == "holds" else kind)
+    assert "trails AR(2)" in verdict.text
+    assert "mean" not in verdict.text
+
+
+def test_a_good_forecast_is_set_beside_the_next_best(truth, verdict_on):
+    verdict = verdict_on(truth + 0.01, {"mean": 0.7, "AR(2)": 0.05})
+    assert verdict.kind == "holds"
+    assert "beats every baseline; the next is AR(2), with 5 times its error" in verdict.text
+    assert "all 1,000 steps" in verdict.text
+
+
+def test_a_good_forecast_that_is_worse_than_a_baseline_says_by_how_much(truth, verdict_on):
+    verdict = verdict_on(truth + 0.01, {"mean": 0.7, "AR(2)": 0.0025})
+    assert verdict.kind == "trails_baseline"
+    assert "trails AR(2), which has 25% of its error" in verdict.text
+    assert "less than 1%" in verdict_on(truth + 0.01, {"AR(2)": 1e-9}).text
+
+
+def test_the_step_of_a_divergence_is_named(truth, verdict_on):
+    assert "at step 701 " in verdict_on(with_values(truth, 700, 1e3), {"mean": 0.7}).text
+    assert "at step 1 " in verdict_on(with_values(truth, 0, np.inf), {"mean": 0.7}).text
+
+
+def test_the_sign_of_a_drift_is_named(verdict_on):
+    late, fast = (verdict_on(FORECASTS[name][1](None), {"mean": 0.7}).text for name in ("late", "fast"))
+    assert "its phase -0.20 cycles" in late
+    assert "its frequency is +0.2" in fast
+
+
+def test_one_series_that_diverges_is_enough(sines, verdict_on):
+    truth = sines(K, 50, [0, 0.2, 0.4])
+    forecast = truth.copy()
+    forecast[1, 600] = np.nan
+    assert verdict_on(forecast, {"mean": 0.7}, truth).kind == "diverges"
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+@pytest.mark.parametrize(
+    ("error", "kind"), [(0.0, "holds"), (1.0, "inaccurate"), (1e3, "diverges"), (np.nan, "diverges")]
+)
+def test_a_short_forecast_gets_a_verdict_too(sines, steps, error, kind):
+    truth = sines(steps, 50, start=10)
+    assert judge(truth + error, truth, np.ones(1), error, {"mean": 2e3}).kind == kind
+
+
+def test_an_exact_forecast_is_set_beside_an_exact_baseline(truth, verdict_on):
+    assert verdict_on(truth.copy(), {"AR(2)": 0.0}).kind == "holds"
+    assert verdict_on(truth + 1e-9, {"AR(2)": 0.0}).kind == "trails_baseline"
+
+
+@pytest.mark.parametrize("name", FORECASTS)
+def test_the_scale_of_the_data_does_not_matter(truth, verdict_on, name):
+    forecast = FORECASTS[name][1](truth)
+    verdict, error = verdict_on(forecast, {"AR(2)": 0.3}), metrics.rmse(forecast, truth)
+    scaled = judge(
+        2**10 * forecast, 2**10 * truth, 2**10 * truth.std(axis=(0, 1)), 2**10 * error, {"AR(2)": 2**10 * 0.3}
+    )
+    assert scaled.kind == verdict.kind
+    assert scaled.text == verdict.text or name == "perfect"

@@ -1,0 +1,37 @@
+"""An evaluation of an untrained network on sines."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lstmcast.data.sine_bank import SineBank
+from lstmcast.forecasting.evaluate import evaluate
+from lstmcast.forecasting.rollout import Forecaster
+from lstmcast.network.engine import make_engine
+from lstmcast.network.parameters import Parameters
+from lstmcast.network.settings import ModelSettings
+
+
+@pytest.fixture(scope="session")
+def evaluation():
+    """Return the scores of two series over 100 steps."""
+    dataset = SineBank(kind="sine_bank", sequences=5, length=60, scale=5.0, test_sequences=2).build(0, 100)
+    network = ModelSettings(hidden_sizes=[4]).network(1)
+    parameters = Parameters(network, np.dtype("float64"))
+    parameters.initialize(network, np.random.default_rng(0))
+    forecaster = Forecaster(make_engine("numpy", network, parameters), dataset.horizon, dataset.context, None)
+    return evaluate(forecaster, dataset, [1, 10, 100])
+
+
+@pytest.fixture
+def diverged(evaluation):
+    """Return a function that makes the forecast say ``value`` from step 11 on."""
+
+    def make(value):
+        forecast = evaluation.model.forecast.copy()
+        forecast[:, 10:] = value
+        rollout = evaluation.model.rollout | {100: float("inf")}
+        return replace(evaluation, model=replace(evaluation.model, forecast=forecast, rollout=rollout))
+
+    return make

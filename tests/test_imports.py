@@ -1,0 +1,116 @@
+"""Packages import one way only, and heavy or outward-facing libraries are imported in one place."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import lstmcast
+
+SOURCE = Path(lstmcast.__file__).parent
+# from the ground up; a part may import from lower layers and from itself, not from its neighbours
+LAYERS = (
+    ("errors", "arrays", "settings"),
+    ("runs",),
+    ("data",),
+    ("network",),
+    ("training", "forecasting"),
+    ("config",),
+    ("builder", "reports"),
+    ("gradients",),
+    ("pipeline",),
+    ("cli",),
+    ("__main__",),
+)
+HEIGHT = {part: height for height, layer in enumerate(LAYERS) for part in layer}
+# library → the parts that may import it
+OUTSIDE = {
+    "torch": {"training", "network", "pipeline"},
+    "matplotlib": {"reports"},
+    "typer": {"cli"},
+    "click": set(),
+    "rich": {"cli", "reports"},
+    "yaml": {"config", "builder"},
+    "safetensors": {"training"},
+    "pandas": set(),
+    "scipy": set(),
+}
+
+
+def imported(tree):
+    """Yield the dotted names that a module imports, wherever in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def wrong_edges(source):
+    """Return what is imported against the layers, as lines for people."""
+    wrong = []
+    for path in sorted(source.rglob("*.py")):
+        part = path.relative_to(source).parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        if part not in HEIGHT:
+            wrong.append(f"{part}: in no layer")
+            continue
+        for name in imported(ast.parse(path.read_text(encoding="utf-8"))):
+            head, _, rest = name.partition(".")
+            target = rest.split(".")[0]
+            if name.startswith("."):
+                wrong.append(f"{path.name}: relative import {name}")
+            elif head in OUTSIDE and part not in OUTSIDE[head]:
+                wrong.append(f"{part}/{path.name}: {head}")
+            elif head == "lstmcast" and target not in (part, "__version__") and HEIGHT.get(target, 99) >= HEIGHT[part]:
+                wrong.append(f"{part}/{path.name}: {name}")
+    return wrong
+
+
+def test_packages_import_one_way():
+    assert wrong_edges(SOURCE) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "statement"),
+    [
+        ("data/new.py", "from lstmcast.cli import main"),
+        ("data/new.py", "import lstmcast.network.engine"),
+        ("data/new.py", "from lstmcast import pipeline"),
+        ("data/new.py", "def f():\n    from lstmcast.training.trainer import fit"),
+        ("data/deeper/new.py", "if 1:\n    import lstmcast.config.load as load"),
+        ("data/new.py", "from . import batches"),
+        ("data/new.py", "from ..network import engine"),
+        ("training/new.py", "from lstmcast.forecasting.metrics import rmse"),
+        ("forecasting/new.py", "from lstmcast.training.checkpoints import Checkpoint"),
+        ("network/new.py", "from lstmcast.training.trainer import fit"),
+        ("errors.py", "from lstmcast.runs import Run"),
+        ("builder.py", "from lstmcast.reports import plots"),
+        ("cli/new.py", "from lstmcast import nothing_known"),
+        ("unknown/new.py", ""),
+        ("forecasting/new.py", "import torch.nn"),
+        ("cli/new.py", "from matplotlib.figure import Figure"),
+        ("pipeline.py", "import typer"),
+    ],
+)
+def test_a_wrong_edge_is_found(tmp_path, where, statement):
+    (tmp_path / where).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / where).write_text(statement + "\n")
+    assert len(wrong_edges(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "statement"),
+    [
+        ("cli/new.py", "from lstmcast import __version__, runs\nimport typer"),
+        ("data/new.py", "from lstmcast.data import batches\nfrom lstmcast.errors import InvalidError"),
+        ("training/new.py", "import torch\nimport numpy as np\nimport lstmcast.network.engine"),
+        ("__init__.py", "__version__ = '1'"),
+    ],
+)
+def test_a_right_edge_is_left_alone(tmp_path, where, statement):
+    (tmp_path / where).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / where).write_text(statement + "\n")
+    assert wrong_edges(tmp_path) == []
