@@ -28,6 +28,13 @@ class Engine(Protocol):
         """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
         ...
 
+    def input_gradients(self, batch: Batch) -> tuple[Array, Array]:
+        """Return dL/d inputs ``(N, T, F)`` and dL/d initial state ``(N, S)``; overwrite ``parameters.gradient``.
+
+        The gradient of an input that is not read, for a prediction is read in its place, is 0.
+        """
+        ...
+
     def predict(self, inputs: Array) -> Array:
         """Return the outputs ``(N, T, O)`` along true inputs ``(N, T, F)``, from the zero state."""
         ...

@@ -79,6 +79,14 @@ class NumpyEngine:
             self._backward(batch, weights, tape, fed, dy)
         return float(loss.real)
 
+    def input_gradients(self, batch: Batch) -> tuple[Array, Array]:
+        """Return dL/d inputs ``(N, T, F)`` and dL/d initial state ``(N, S)``; overwrite ``parameters.gradient``."""
+        weights = self._packed()
+        tape, fed = self._forward(batch, weights)
+        dx = np.zeros_like(tape.layers[0].x[:-1])
+        dstate = self._backward(batch, weights, tape, fed, self._loss(batch, tape.head.y)[1], dx)
+        return dx.transpose(2, 0, 1), dstate.T
+
     def loss(self, batch: Batch) -> np.generic:
         """Return the loss alone, in the parameters' dtype: complex parameters give a complex loss."""
         tape, _ = self._forward(batch, self._packed())
@@ -180,7 +188,10 @@ class NumpyEngine:
         dy[first:] = counted
         return loss, dy
 
-    def _backward(self, batch: Batch, weights: Sequence[Array], tape: Tape, fed: int, dy: Array) -> None:
+    def _backward(
+        self, batch: Batch, weights: Sequence[Array], tape: Tape, fed: int, dy: Array, dx: Array | None = None
+    ) -> Array:
+        """Write the parameters' gradient, and the inputs' into ``dx`` (T, F, B) if given; return the state's."""
         T, O, B = dy.shape
         H = self.network.hidden_sizes
         first, alone = first_counted(batch), max(0, fed - batch.delay)
@@ -199,7 +210,7 @@ class NumpyEngine:
                 _, a, h_prev, c_prev, _, _, tanh_c, x = tape.layers[index].forward_steps[t]
                 dh, D = dhs[index], len(x)
                 self._cell.backward(a, h_prev, c_prev, tanh_c, dh, dcs[index])
-                if index == 0 and t < fed:
+                if index == 0 and t < fed and dx is None:
                     # nobody asks for the gradient of a true input
                     dh += transposed[0][D:] @ a
                     continue
@@ -207,10 +218,17 @@ class NumpyEngine:
                 dh += dz[D:]
                 if index > 0:
                     dhs[index - 1] += dz[:D]
-                elif batch.feedback is not None:
-                    dx = dz[:O] + dy[t] if self.network.residual else dz[:O]
-                    np.add(dy[t - batch.delay], dx, out=dy[t - batch.delay], where=batch.feedback[:, t])
+                    continue
+                if self.network.residual:
+                    dz[:O] += dy[t]
+                if batch.feedback is not None and t >= fed:
+                    # what was read there was a prediction: its gradient goes to the prediction
+                    np.add(dy[t - batch.delay], dz[:O], out=dy[t - batch.delay], where=batch.feedback[:, t])
+                    np.copyto(dz[:O], 0, where=batch.feedback[:, t])
+                if dx is not None:
+                    dx[t] = dz[:D]
         self._write_gradient(tape, output_from)
+        return np.concatenate([part for pair in zip(dhs, dcs, strict=True) for part in pair])
 
     def _write_gradient(self, tape: Tape, output_from: int) -> None:
         views = self.parameters.gradient_views

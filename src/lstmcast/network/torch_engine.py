@@ -63,28 +63,42 @@ class TorchEngine:
     def loss_and_gradient(self, batch: Batch) -> float:
         """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
         self.parameters.gradient[:] = 0
-        outputs = self._outputs(batch)
+        x, state = self._tensor(batch.inputs), self._initial(batch)
+        loss = self._loss(batch, x, state)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    def input_gradients(self, batch: Batch) -> tuple[Array, Array]:
+        """Return dL/d inputs ``(N, T, F)`` and dL/d initial state ``(N, S)``; overwrite ``parameters.gradient``."""
+        self.parameters.gradient[:] = 0
+        x, state = self._tensor(batch.inputs).clone().requires_grad_(), self._initial(batch).clone().requires_grad_()
+        self._loss(batch, x, state).backward()  # type: ignore[no-untyped-call]
+        assert x.grad is not None
+        assert state.grad is not None
+        return x.grad.numpy(), state.grad.numpy()
+
+    def _loss(self, batch: Batch, x: Tensor, state: Tensor) -> Tensor:
+        outputs = self._outputs(batch, x, state)
         target = self._tensor(batch.targets)
         if self.network.output == "categorical":
             error = nn.functional.cross_entropy(outputs.swapaxes(1, 2), target.swapaxes(1, 2), reduction="none")
         else:
             error = ((outputs - target) ** 2).mean(dim=2)
         w = torch.ones_like(error) if batch.weights is None else self._tensor(batch.weights)
-        loss = (error * w).sum() / w.sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
+        return (error * w).sum() / w.sum()
 
     def predict(self, inputs: Array) -> Array:
         """Return the outputs ``(N, T, O)`` along true inputs ``(N, T, F)``, from the zero state."""
         with torch.no_grad():
-            outputs: Array = self._outputs(Batch(inputs, inputs)).numpy()
+            batch = Batch(inputs, inputs)
+            outputs: Array = self._outputs(batch, self._tensor(inputs), self._initial(batch)).numpy()
         return outputs
 
     def stream(self, history: Array, delay: int = 1, read: Callable[[Array], Array] = same) -> Iterator[Array]:
         """Read ``history`` (N, T, F), then yield one forecast ``(N, O)`` after another, without end."""
         with torch.no_grad():
             x = self._tensor(history)
-            top, states = self._run(x, self._initial(Batch(history, history)))
+            top, states = self._run(x, self._split(self._initial(Batch(history, history))))
             pending = list(self._predict(top, x)[:, -delay:].unbind(1))
         while True:
             forecast = read(pending.pop(0).numpy())
@@ -98,13 +112,13 @@ class TorchEngine:
         # a view of a view may be read-only or have negative strides; torch takes neither
         return torch.from_numpy(np.require(array, requirements="W")).to(self._dtype)
 
-    def _initial(self, batch: Batch) -> list[State]:
-        N = len(batch.inputs)
-        whole = (
-            torch.zeros(N, self.network.state_size, dtype=self._dtype)
-            if batch.initial_state is None
-            else self._tensor(batch.initial_state)
-        )
+    def _initial(self, batch: Batch) -> Tensor:
+        if batch.initial_state is not None:
+            return self._tensor(batch.initial_state)
+        return torch.zeros(len(batch.inputs), self.network.state_size, dtype=self._dtype)
+
+    def _split(self, whole: Tensor) -> list[State]:
+        """Cut states ``(N, S)`` into each layer's (h, c) or (h,)."""
         sizes = [H for H in self.network.hidden_sizes for _ in range(self._states)]
         parts = torch.split(whole, sizes, dim=1)
         return [tuple(parts[i : i + self._states]) for i in range(0, len(parts), self._states)]
@@ -139,10 +153,9 @@ class TorchEngine:
             y = y + x[..., : self.network.output_size]
         return y
 
-    def _outputs(self, batch: Batch) -> Tensor:
-        x = self._tensor(batch.inputs)
+    def _outputs(self, batch: Batch, x: Tensor, state: Tensor) -> Tensor:
         fed, T = first_fed(batch), x.shape[1]
-        top, states = self._run(x[:, :fed], self._initial(batch))
+        top, states = self._run(x[:, :fed], self._split(state))
         outputs = self._predict(top, x[:, :fed])
         if batch.feedback is None or fed == T:
             return outputs

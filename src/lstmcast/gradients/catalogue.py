@@ -1,0 +1,497 @@
+"""The catalogue of known mistakes: what people write where another formula belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+
+from lstmcast.gradients import edits
+from lstmcast.gradients.formulas import Program, program
+from lstmcast.gradients.problem import Model
+from lstmcast.gradients.reference import Fault, Schedule
+
+SCALES = {
+    "2": "doubled",
+    "0.5": "halved",
+    "-1": "with the wrong sign",
+    "B": "multiplied by the batch size",
+    "1 / B": "divided by the batch size once too often",
+    "T": "multiplied by the number of steps",
+    "1 / T": "divided by the number of steps once too often",
+    "O": "multiplied by the number of outputs",
+    "1 / O": "divided by the number of outputs once too often",
+    "1 / (B * T)": "divided by batch size and steps once too often",
+    "B / T": "divided by the number of steps where the batch size belongs",
+    "T / B": "divided by the batch size where the number of steps belongs",
+}
+
+
+@cache
+def catalogue(model: Model) -> tuple[Fault, ...]:
+    """Return every mistake that can be made in a model's backward pass, the known ones first."""
+    right = program(model)
+    known = [
+        *_loss_gradient(right),
+        *_head(right),
+        *_schedules(right),
+        *_cell(model, right),
+        *_activations(model, right),
+        *_path(model, right),
+        *_sums(model, right),
+    ]
+    seen: dict[tuple[object, ...], Fault] = {}
+    for fault in (*known, *_slices(model, right), *_gate_families(model, right), *edits.derived(model, right)):
+        key = (tuple(sorted(fault.changes.items())), fault.schedule and fault.words, tuple(fault.start.items()))
+        if any(right.get(label) != text for label, text in fault.changes.items()) or not fault.changes:
+            seen.setdefault(key, fault)
+    return tuple(seen.values())
+
+
+def _one(label: str, text: str, words: str, slot: str = "") -> Fault:
+    return Fault(slot or label, words, {label: f"{label} = {text}"})
+
+
+def _loss_gradient(right: Program) -> Iterator[Fault]:
+    cases = {
+        "k * (t == T - 1) * (p[t] - y[t])": "only the last step's loss is propagated",
+        "k * (t == 0) * (p[t] - y[t])": "only the first step's loss is propagated",
+        "k * (p[t] - y[t])": "every step's loss is propagated, though the loss is on the last",
+        "k * counted[t] * (p[t] - y[t-1])": "the target of the step before is subtracted",
+        "k * counted[t] * (p[t] - y[t+1])": "the target of the next step is subtracted",
+        "k * counted[t] * (p[t] - y[(t - 1) % T])": "the targets are rolled forwards by one step (np.roll(y, 1))",
+        "k * counted[t] * (p[t] - y[(t + 1) % T])": "the targets are rolled backwards by one step (np.roll(y, -1))",
+        "k * counted[t] * p[t]": "the target is not subtracted",
+        "k * counted[t] * (p[t] + y[t])": "the target is added",
+        "k * counted[t] * (y[t] - p[t])": "the sign is wrong",
+        "k * counted[t] * (p[t] - y[t] * (np.arange(B) == 0)[:, None])": "the target is subtracted for sample 0 only",
+        "k * counted[t] * (p[t] - (np.arange(B) == 0)[:, None] * (np.arange(O) == t))": (
+            "1 is subtracted at sample 0 and class t instead of at each sample's own class"
+        ),
+        "k * counted[t] * (p[t] - (np.arange(O) == t))": "1 is subtracted at class t instead of the target's class",
+        "k * counted[t] * (p[t] - np.roll(y[t], 1, 1))": "the targets are shifted along the classes",
+        "k * counted[t] * (p[t] - np.roll(y[t], -1, 1))": "the targets are shifted back along the classes",
+        "k * counted[t] * (p[t] - y[t]) * p[t] * (1 - p[t])": "the derivative of an output sigmoid that is not there",
+        "k * counted[t] * (p[t] - y[t]) * (1 - p[t]**2)": "the derivative of an output tanh that is not there",
+        "k * counted[t] * np.where(np.arange(B) == 0, 1, 0)[:, None] * (p[t] - y[t])": (
+            "only sample 0's loss is propagated"
+        ),
+        "k * counted[t] * (p[t] - y[t]).mean() * np.ones((B, O))": "the loss gradient is averaged to one number",
+        "k * counted[t] * (out[t] - y[t])": "the output before the softmax stands where its probabilities belong",
+        "k * counted[t] * (np.exp(out[t]) / np.exp(out[t]).sum(0) - y[t])": (
+            "the softmax is normalised over the samples instead of the classes"
+        ),
+    }
+    for text, words in cases.items():
+        yield _one("dy", text, f"loss gradient: {words}")
+    for scale, words in SCALES.items():
+        yield _one("dy", f"{scale} * k * counted[t] * (p[t] - y[t])", f"loss gradient: {words}")
+
+
+def _head(right: Program) -> Iterator[Fault]:
+    cases = {
+        "dy @ Wy + dh_next": "the head's weight is not transposed",
+        "dy * Wy.T + dh_next": "a product element by element stands where a matrix product belongs",
+        "dy * Wy + dh_next": "a product element by element stands where a matrix product belongs",
+        "dh_next": "the loss does not reach the state: the head's part is left out",
+        "dy + dh_next": "the head's weight is left out",
+        "dy.sum(1, keepdims=True) * np.ones((B, H)) + dh_next": "the outputs are summed, without the head's weight",
+        "dy.sum(1, keepdims=True) * Wy.sum(1) + dh_next": "sums over the outputs stand where a product belongs",
+        "(dy @ Wy.T).mean(0) + dh_next": "the head's part is averaged over the batch",
+        "(dy @ Wy.T).sum(0) + dh_next": "the head's part is summed over the batch",
+        "(dy @ Wy.T).mean() + dh_next": "the head's part is averaged to one number",
+        "(dy @ Wy.T).sum() + dh_next": "the head's part is summed to one number",
+        "dy @ Wy.T": "what comes back from the next step is left out: dh_next is never added",
+        "2 * (dy @ Wy.T) + dh_next": "the head's part is added twice",
+        "dy @ Wy.T - dh_next": "what comes back from the next step is subtracted",
+        "dy @ Wy.T + 2 * dh_next": "what comes back from the next step is added twice",
+        "dy @ Wy.T * h[t] * (1 - h[t]) + dh_next": "the head's part carries a sigmoid's derivative",
+        "dy @ Wy.T * (1 - h[t]**2) + dh_next": "the head's part carries a tanh's derivative",
+    }
+    for text, words in cases.items():
+        yield _one("dh", text, f"gradient of the state: {words}")
+
+
+def _steps(words: str, steps: Callable[[int], Schedule]) -> Fault:
+    return Fault("steps", words, schedule=steps)
+
+
+def _per_source(reach: int, skip: int = 0, afresh: bool = True, ascending: bool = False) -> Callable[[int], Schedule]:
+    """For each step of the loss, go back from it, at most ``reach`` steps."""
+
+    def steps(T: int) -> Schedule:
+        found: Schedule = []
+        for source in range(T) if ascending else reversed(range(T)):
+            start = source - skip
+            back = range(start, max(-1, start - reach), -1)
+            found += [(t, source, afresh and t == start) for t in back]
+        return found
+
+    return steps
+
+
+def _schedules(right: Program) -> Iterator[Fault]:
+    for reach in (1, 2, 3):
+        yield _steps(f"each step's loss is followed back for {reach} step(s) only", _per_source(reach))
+    yield _steps("the way back from each step's loss skips that step itself", _per_source(10**6, skip=1))
+    for ascending in (False, True):
+        yield _steps(
+            "buffers keep what the previous step's loss left in them",
+            _per_source(10**6, afresh=False, ascending=ascending),
+        )
+    yield _steps("the loop runs forwards in time", lambda T: [(t, None, False) for t in range(T)])
+    yield _steps("the last step is left out", lambda T: [(t, None, False) for t in reversed(range(T - 1))])
+    yield _steps("the first step is left out", lambda T: [(t, None, False) for t in range(T - 1, 0, -1)])
+    yield _steps("only the last step is visited", lambda T: [(T - 1, None, False)])
+    yield _steps("only the first step is visited", lambda T: [(0, None, False)])
+    for name in ("dh_next", "dc_next"):
+        if any(name in text for text in right.values()):
+            yield Fault("start", f"{name} starts as ones, not zeros, after the last step", start={name: 1.0})
+    sums = [label for label, text in right.items() if "+=" in text]
+    for label in sums:
+        yield Fault("start", f"{label} starts as ones, not zeros", start={label: 1.0})
+    for kind in ("dWx", "dWh", "db", "dbh"):
+        chosen = [label for label in sums if label.startswith(f"{kind}_")]
+        if len(chosen) > 1:
+            yield Fault("start", f"{kind} starts as ones, not zeros", start=dict.fromkeys(chosen, 1.0))
+
+
+def _cell(model: Model, right: Program) -> Iterator[Fault]:
+    if model.cell == "lstm":
+        yield from _lstm()
+    elif model.cell == "gru":
+        yield from _gru(model)
+
+
+def _lstm() -> Iterator[Fault]:
+    outer = "gradient of the cell state"
+    for text, words in {
+        "dh * (1 - tc[t]**2) + dc_next": "the output gate is missing",
+        "dh * o[t] + dc_next": "tanh's derivative is missing",
+        "dh * o[t] * (1 - c[t]**2) + dc_next": "1 - c² stands where 1 - tanh²(c) belongs",
+        "dh * o[t] * (1 - np.tanh(tc[t])**2) + dc_next": "tanh is applied twice: 1 - tanh²(tanh c)",
+        "dh * o[t] * sigmoid(c[t]) * (1 - sigmoid(c[t])) + dc_next": "a sigmoid's derivative stands for tanh's",
+        "dh * o[t] * tc[t] * (1 - tc[t]) + dc_next": "tc (1 - tc) stands for 1 - tc²",
+        "dh * o[t] * (1 - tc[t]) + dc_next": "1 - tc stands for 1 - tc²",
+        "dh * o[t] * (1 - tc[t]**2)**2 + dc_next": "tanh's derivative is applied twice",
+        "dh * o[t] * (1 - tc[t-1]**2) + dc_next": "the cell state of the step before is used",
+        "dh * o[t] * (1 - g[t]**2) + dc_next": "the candidate stands where tanh(c) belongs",
+        "(dh - dh_next) * o[t] * (1 - tc[t]**2) + dc_next": "only the head's part of dh is used",
+        "dh_next * o[t] * (1 - tc[t]**2) + dc_next": "only the later steps' part of dh is used",
+        "dh * o[t] * (1 - o[t]) * (1 - tc[t]**2) + dc_next": "the derivative of the output gate stands for the gate",
+        "dh * o[t] * (1 - tc[t]**2)": "the carry of the next step is never added",
+        "dh * o[t] * (1 - tc[t]**2) + 2 * dc_next": "the carry of the next step is added twice",
+        "dh * tc[t] * (1 - tc[t]**2) + dc_next": "tanh(c) stands where the output gate belongs",
+    }.items():
+        yield _one("dc", text, f"{outer}: {words}")
+    for label, factor, wrong in (
+        ("do", "tc[t]", ("c[t]", "tc[t-1]", "h[t]", "1", "g[t]", "o[t]", "c[t-1]")),
+        ("df", "c[t-1]", ("c[t]", "c[(t - 1) % T]", "1", "g[t]", "h[t-1]", "i[t]", "tc[t-1]", "tc[t]", "f[t]")),
+        ("di", "g[t]", ("i[t]", "1", "ag[t]", "o[t]", "f[t]", "c[t-1]", "c[t]", "tc[t]")),
+        ("dg", "i[t]", ("g[t]", "1", "f[t]", "o[t]", "c[t-1]", "c[t]", "ai[t]")),
+    ):
+        source = "dh" if label == "do" else "dc"
+        for other in wrong:
+            words = "nothing stands" if other == "1" else f"{other} stands"
+            yield _one(label, f"{source} * {other}", f"gradient of gate {label[1]}: {words} where {factor} belongs")
+        if label != "do":
+            text = f"(dc - dc_next) * {factor}"
+            yield _one(label, text, f"gradient of gate {label[1]}: the carry's part of dc is left out")
+    for text, words in {
+        "0 * dc": "dropped",
+        "dc": "not multiplied by the forget gate",
+        "dc * f[t-1]": "multiplied by the previous step's forget gate",
+        "dc * f[t+1]": "multiplied by the next step's forget gate",
+        "dc * i[t]": "multiplied by the input gate",
+        "dc * o[t]": "multiplied by the output gate",
+        "dc * f[t] * (1 - f[t])": "multiplied by the forget gate's derivative",
+        "dc * f[t]**2": "multiplied by the forget gate twice",
+        "dc * (1 - f[t])": "multiplied by 1 - f",
+        "dc * (1 + f[t])": "dc += dc * f: the carry is multiplied by 1 + f",
+        "(dc - dc_next) * f[t]": "only the step's own part is handed on",
+        "dc_next * f[t]": "the step's own part is not handed on",
+        "dc * f[t] + dc_next": "added to what was carried before",
+    }.items():
+        yield _one("dc_next", text, f"carry to the previous cell state: {words}")
+
+
+def _gru(model: Model) -> Iterator[Fault]:
+    new, old = ("(1 - z[t])", "z[t]") if model.z_keeps else ("z[t]", "(1 - z[t])")
+    yield _one("dn", "dh", f"gradient of the candidate: {new} is missing")
+    yield _one("dn", f"dh * {old}", f"gradient of the candidate: {old} stands where {new} belongs")
+    for text in ("n[t] - h[t]", "h[t] - n[t]", "h[t]", "-n[t]", "n[t]", "h[t-1]", "n[t] - h[t-1]", "h[t-1] - n[t]"):
+        yield _one("dz", f"dh * ({text})", f"gradient of gate z: {text} stands where another difference belongs")
+    path = program(model)["dh_next"]
+    direct = f"dh * {old}"
+    for text, words in {
+        "0 * dh": "the direct term is dropped",
+        f"dh * {new}": f"the direct term is multiplied by {new}",
+        "dh": "the direct term is not multiplied by the gate",
+    }.items():
+        yield Fault("dh_next", f"path back: {words}", {"dh_next": path.replace(direct, text)})
+    if model.reset_after:
+        yield _one("dv", "dan", "the reset gate is missing in the candidate's recurrent path")
+        yield _one("dr", "dan * h[t-1]", "gradient of gate r: the state stands where its product belongs")
+        yield _one("dr", "dan", "gradient of gate r: its product with the state is missing")
+        changes = {label: text.replace("dv", "dan") for label, text in program(model).items() if "dWh_n" in label}
+        yield Fault("dWh_n", "the reset gate is missing in the candidate's recurrent weight", changes)
+    else:
+        yield Fault(
+            "dh_next",
+            "path back: the reset gate is missing in the candidate's path",
+            {"dh_next": path.replace("ds * r[t]", "ds")},
+        )
+        yield _one("dr", "dan * h[t-1]", "gradient of gate r: the candidate's recurrent weight is missing")
+        yield _one("dr", "ds", "gradient of gate r: the state is missing")
+        yield _one("ds", "dan @ Wh_n", "the candidate's recurrent weight is not transposed")
+        yield _one("dWh_n", "dWh_n + h[t-1].T @ dan", "the reset gate is missing in the candidate's recurrent weight")
+
+
+def _activations(model: Model, right: Program) -> Iterator[Fault]:
+    single: dict[str, dict[str, Fault]] = {}
+    for gate in model.gates:
+        label = f"da{gate}"
+        d = "dh" if model.cell == "rnn" else f"d{gate}"
+        s, a = f"{gate}[t]", f"a{gate}[t]"
+        again = f"h[t] @ Wh_{gate} + x[t] @ Wx_{gate}" + "".join(
+            f" + {kind}_{gate}" for kind in ("b", "bh") if f"{kind}_{gate}" in model.roles
+        )
+        tanh = "**2" in right[label]
+        if tanh:
+            derivative = f"(1 - {s}**2)"
+            cases = {
+                f"{d} * {s} * (1 - {s})": "a sigmoid's derivative stands for tanh's",
+                f"{d} * (1 - np.tanh({s})**2)": "evaluated at the output's activation: tanh is applied twice",
+                f"{d} * (1 - {a}**2)": "evaluated at the pre-activation",
+                f"{d} * (1 - np.tanh({again})**2)": "evaluated at a pre-activation recomputed with h[t] for h[t-1]",
+                f"{d} * (1 - {s})": "1 - s stands for 1 - s²",
+                f"{d} * (1 + {s}**2)": "the sign of s² is wrong",
+            }
+        else:
+            derivative = f"{s} * (1 - {s})"
+            cases = {
+                f"{d} * (1 - {s}**2)": "tanh's derivative stands for a sigmoid's",
+                f"{d} * sigmoid({s}) * (1 - sigmoid({s}))": "evaluated at the output's activation: σ is applied twice",
+                f"{d} * {a} * (1 - {a})": "evaluated at the pre-activation",
+                f"{d} * sigmoid({again}) * (1 - sigmoid({again}))": (
+                    "evaluated at a pre-activation recomputed with h[t] for h[t-1]"
+                ),
+                f"{d} * (1 - {s})": "1 - s stands for s (1 - s)",
+                f"{d} * {s} * (1 + {s})": "s (1 + s) stands for s (1 - s)",
+            }
+        cases |= {
+            d: "omitted",
+            f"{d} * ({derivative})**2": "applied twice",
+            f"{d} * {s}": "s stands for the derivative",
+            f"-{d} * {derivative}": "the sign is wrong",
+            derivative: "the incoming gradient is missing",
+        }
+        single[gate] = {}
+        for text, words in cases.items():
+            if model.cell == "rnn":
+                text = text.replace("h[t] * (1 - h[t])", "h[t] * (1 - h[t])")
+            fault = _one(label, text, f"derivative of gate {gate}: {words}")
+            single[gate][words] = fault
+            yield fault
+    for gates in ([g for g in model.gates if "**2" not in right[f"da{g}"]], model.gates):
+        for words in single[gates[0]] if len(gates) > 1 else ():
+            together = [single[gate][words] for gate in gates if words in single[gate]]
+            if len(together) == len(gates):
+                changes = {label: text for fault in together for label, text in fault.changes.items()}
+                yield Fault("activations", f"derivatives of gates {', '.join(gates)}: {words}", changes)
+
+
+def _path(model: Model, right: Program) -> Iterator[Fault]:
+    text = right["dh_next"].partition(" = ")[2]
+    terms = text.split(" + ")
+    products = [term for term in terms if "@" in term]
+
+    def each(change: Callable[[str], str]) -> str:
+        return " + ".join(change(term) if term in products else term for term in terms)
+
+    for new, words in {
+        "0 * dh": "dropped",
+        "dh": "dh is handed on unchanged",
+        each(lambda term: term.replace(".T", "")): "the recurrent weights are not transposed",
+        each(
+            lambda term: term.replace("@", "*").replace(".T", "")
+        ): "products element by element stand for matrix ones",
+        each(
+            lambda term: term.replace("@", "*")
+        ): "products element by element, with the transpose, stand for matrix ones",
+        each(lambda term: term.replace("Wh", "Wx")): "the input weights (the wrong half) stand for the recurrent ones",
+        each(lambda term: term.replace(".T", "").replace("@ ", "* np.diag(") + ")"): "only the diagonal is used",
+        each(lambda term: term.replace("Wh", "Wy").replace("_" + term[-3], "")): "the head's weight stands for them",
+        f"-({text})": "the sign is wrong",
+        f"0.5 * ({text})": "halved",
+        f"2 * ({text})": "doubled",
+        f"({text}) / B": "divided by the batch size",
+        f"({text}) / T": "divided by the number of steps",
+        f"({text}).mean(0)": "averaged over the batch",
+        f"({text}).sum(0)": "summed over the batch",
+        f"{text} + dh_next": "accumulated over the steps: what came back before is added again",
+        f"{text} + dh": "accumulated: dh is added to it",
+    }.items():
+        yield _one("dh_next", new, f"path back to the previous state: {words}")
+    if model.cell != "rnn":
+        before = text
+        for gate in model.gates:
+            before = before.replace(f"da{gate} ", f"d{gate} ")
+        yield _one("dh_next", before, "path back to the previous state: taken before the activations' derivatives")
+        for term in products:
+            gate = term.split("Wh_")[1][0]
+            only = " + ".join(other for other in terms if other not in products or other == term)
+            left = " + ".join(other for other in terms if other != term)
+            one = text.replace(f"Wh_{gate}.T", f"Wh_{gate}")
+            yield _one("dh_next", only, f"path back to the previous state: through gate {gate} only")
+            yield _one("dh_next", left, f"path back to the previous state: gate {gate} is left out")
+            yield _one("dh_next", one, f"path back to the previous state: gate {gate}'s weight is not transposed")
+    else:
+        yield _one("dh_next", "dh @ Wh_h.T", "path back to the previous state: taken before tanh's derivative")
+        yield _one("dh_next", "dah @ (Wh_h @ Wy).T", "path back to the previous state: through the head's weight too")
+
+
+def _groups(model: Model) -> dict[str, list[str]]:
+    """Return the sets of parameters that programs keep in one array or treat alike, by name."""
+    by_kind = {kind: [role for role in model.roles if role.startswith(f"{kind}_")] for kind in ("Wx", "Wh", "b", "bh")}
+    groups = {role: [role] for role in model.roles}
+    for kind, roles in by_kind.items():
+        groups[kind] = roles
+    for gate in model.gates:
+        groups[f"Wx_{gate}, Wh_{gate}"] = [role for role in (f"Wx_{gate}", f"Wh_{gate}") if role in model.roles]
+        groups[f"gate {gate}"] = [role for role in model.roles if role.endswith(f"_{gate}")]
+    weights = by_kind["Wx"] + by_kind["Wh"]
+    biases = by_kind["b"] + by_kind["bh"]
+    last = [role for role in ("Wy", "by") if role in model.roles]
+    groups |= {
+        "Wx, Wh": weights,
+        "Wh, b": by_kind["Wh"] + biases,
+        "b, bh": biases,
+        "Wx, Wh, b": weights + biases,
+        "b, by": [*biases, *last[1:]],
+        "Wx, Wh, Wy": [*weights, *last[:1]],
+        "Wy, by": last,
+        "all": list(model.roles),
+    }
+    unique: dict[tuple[str, ...], str] = {}
+    for name, roles in groups.items():
+        if roles:
+            unique.setdefault(tuple(roles), name)
+    return {name: list(roles) for roles, name in unique.items()}
+
+
+def _sums(model: Model, right: Program) -> Iterator[Fault]:
+    """The sums over steps and samples: one array, one gate's arrays, or many arrays alike."""
+    for name, roles in _groups(model).items():
+        slot = f"d{roles[0]}" if len(roles) == 1 else "sums"
+        for words, change in _sum_mistakes(roles).items():
+            texts = {f"d{role}": change(right[f"d{role}"], role) for role in roles}
+            yield Fault(slot, f"gradient of {name}: {words}", texts)
+
+
+def _product(text: str) -> tuple[str, str, str]:
+    """Split ``dW += left.T @ delta`` or ``db += delta.sum(0)``; a bias has no left."""
+    label, _, right = text.partition(" += ")
+    if "@" not in right:
+        return label, "", right.removesuffix(".sum(0)")
+    left, _, delta = right.partition(".T @ ")
+    return label, left, delta
+
+
+def _sum_mistakes(roles: Sequence[str]) -> dict[str, Callable[[str, str], str]]:
+    def scaled(factor: str) -> Callable[[str, str], str]:
+        return lambda text, _: text.replace("+= ", f"+= {factor} * (") + ")"
+
+    def lefts(change: Callable[[str], str]) -> Callable[[str, str], str]:
+        def applied(text: str, _: str) -> str:
+            label, left, delta = _product(text)
+            return f"{label} += {change(left)}.T @ {delta}" if left else text
+
+        return applied
+
+    def both(weights: str, biases: str) -> Callable[[str, str], str]:
+        def applied(text: str, _: str) -> str:
+            label, left, delta = _product(text)
+            return (weights if left else biases).format(d=label, left=left, delta=delta)
+
+        return applied
+
+    cases: dict[str, Callable[[str, str], str]] = {
+        "overwritten at each step: `=` stands for `+=`": lambda text, _: text.replace("+=", "="),
+        "the last step only": scaled("(t == T - 1)"),
+        "the first step left out": scaled("(t > 0)"),
+        "the last step left out": scaled("(t < T - 1)"),
+        "never set": scaled("0"),
+        "averaged to one number and spread over the array": lambda text, _: (
+            text.replace("+= ", "+= np.mean(") + f") * np.ones_like({text.split()[0]})"
+        ),
+        "summed to one number and added to every entry": lambda text, _: text.replace("+= ", "+= np.sum(") + ")",
+        "sample 0 only": both("{d} += {left}[:1].T @ {delta}[:1]", "{d} += {delta}[0]"),
+        "the last sample only": both("{d} += {left}[-1:].T @ {delta}[-1:]", "{d} += {delta}[-1]"),
+        "subtracted": lambda text, _: text.replace("+=", "-="),
+    }
+    cases |= {words: scaled(factor) for factor, words in SCALES.items() if factor != "-1"}
+    if any(role.startswith("W") for role in roles):
+        cases |= {
+            "with the next step's factor": lefts(lambda left: left.replace("[t]", "[t+1]").replace("[t-1]", "[t]")),
+            "with the factor of one step before": lefts(
+                lambda left: left.replace("[t-1]", "[t-2]").replace("h[t]", "h[t-1]").replace("x[t]", "x[t-1]")
+            ),
+            "with the factor of one step before, index -1 wrapping to the last step": lefts(
+                lambda left: (
+                    left.replace("h[t]", "h[t-1]").replace("x[t]", "x[(t - 1) % T]")
+                    if "t-1" not in left
+                    else left.replace("h[t-1]", "h[(t - 1) % T]")
+                )
+            ),
+            "with the factors in reverse order": lefts(
+                lambda left: left.replace("[t-1]", "[T-2-t]").replace("[t]", "[T-1-t]")
+            ),
+            "transposed": both("{d} += ({left}.T @ {delta}).T", "{d} += {delta}.sum(0)"),
+            "one scalar (np.dot of two vectors) added to every entry": both(
+                "{d} += ({left} * {delta}).sum()", "{d} += {delta}.sum(0)"
+            ),
+            "without its left factor: the bias's gradient in every row": both(
+                "{d} += {delta}.sum(0)", "{d} += {delta}.sum(0)"
+            ),
+        }
+    return cases
+
+
+def _slices(model: Model, right: Program) -> Iterator[Fault]:
+    """Another quantity on either side of a parameter's product."""
+    lefts = (*edits.QUANTITIES[model.cell], "x[t]", "y[t]", "p[t]", "dh", "dc", "dh_next", "dc_next", "dy")
+    deltas = (*edits.DELTAS[model.cell], "dy", "p[t]", "y[t]", *edits.QUANTITIES[model.cell])
+    families = ("Wx", "Wh", "Wy", "b", "bh", "by")
+    for kind in families:
+        roles = [role for role in model.roles if role.partition("_")[0] == kind]
+        groups = [[role] for role in roles] + ([roles] if len(roles) > 1 else [])
+        for chosen in groups:
+            slot = f"d{chosen[0]}" if len(chosen) == 1 else "sums"
+            for left in lefts if kind.startswith("W") else ():
+                texts = {}
+                for role in chosen:
+                    label, _, delta = _product(right[f"d{role}"])
+                    texts[label] = f"{label} += {left}.T @ {delta}"
+                yield Fault(slot, "", texts, known=False)
+            for new in deltas if len(chosen) == 1 else ():
+                label, left, delta = _product(right[f"d{chosen[0]}"])
+                text = f"{label} += {left}.T @ {new}" if left else f"{label} += {new}.sum(0)"
+                yield Fault(slot, "", {label: text}, known=False)
+            if len(chosen) > 1 and model.cell != "rnn":
+                texts = {f"d{role}": right[f"d{role}"].replace(f"da{role[-1]}", f"d{role[-1]}") for role in chosen}
+                yield Fault(slot, "before the activations' derivatives", texts, known=False)
+
+
+def _gate_families(model: Model, right: Program) -> Iterator[Fault]:
+    """The same small change in every sigmoid, as a loop or a helper function makes it."""
+    sigmoids = [gate for gate in model.gates if "**2" not in right[f"da{gate}"]]
+    for gates in (sigmoids,):
+        if len(gates) < 2:
+            continue
+        first = gates[0]
+        own = (f"{first}[t]", f"a{first}[t]")
+        for text in edits.changed(right[f"da{first}"].partition(" = ")[2], own, ()):
+            line = f"da{first} = {text}"
+            yield Fault(
+                "activations", "", {f"da{gate}": edits.for_gate(line, first, gate) for gate in gates}, known=False
+            )
