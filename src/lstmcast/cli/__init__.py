@@ -14,7 +14,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import typer
 
 from lstmcast import __version__
-from lstmcast.cli import config, evaluate, plot, predict, runs, sample, train
+from lstmcast.cli import config, evaluate, plot, predict, runs, sample, trace, train
 from lstmcast.errors import ExitCode, LstmcastError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("plot")(plot.plot)
 app.command("sample")(sample.sample)
+app.command("trace")(trace.trace)
 app.command("runs")(runs.runs)
 app.add_typer(config.app, name="config")
 

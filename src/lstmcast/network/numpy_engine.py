@@ -99,7 +99,34 @@ class NumpyEngine:
 
     def trace(self, inputs: Array) -> dict[str, Array]:
         """Return gates and states along true inputs ``(N, T, F)``, by name, each ``(N, T, H)``."""
-        tape, _ = self._forward(Batch(inputs, inputs), self._packed())
+        return self._traced(self._forward(Batch(inputs, inputs), self._packed())[0])
+
+    def trace_gradients(self, batch: Batch) -> dict[str, Array]:
+        """Return gates, states and the loss's gradients with respect to them, by name, each ``(N, T, H)``.
+
+        "layer l dh" and "layer l dc" are the whole gradients of h(t) and c(t), through all that comes after;
+        "layer l da_i" is that of gate i's pre-activation.
+        """
+        weights = self._packed()
+        tape, fed = self._forward(batch, weights)
+        traced = self._traced(tape)
+        arriving = [(np.zeros_like(layer.h[1:]), np.zeros_like(layer.c[1:])) for layer in tape.layers]
+        self._backward(batch, weights, tape, fed, self._loss(batch, tape.head.y)[1], arriving=arriving)
+        for index, (layer, (dh, dc), H) in enumerate(
+            zip(tape.layers, arriving, self.network.hidden_sizes, strict=True)
+        ):
+            gradients = {"dh": dh}
+            if self._cell.states == 2:
+                # what arrives from the step after, and what comes through h(t) = o tanh(c)
+                o = traced[f"layer {index} o"].transpose(1, 2, 0)
+                gradients["dc"] = dc + dh * o * (1 - layer.tanh_c**2)
+            # the backward pass has left da in the place of the gates
+            names = self._cell.gate_names or ("h",)
+            gradients |= {f"da_{name}": layer.a[:, k * H : (k + 1) * H] for k, name in enumerate(names)}
+            traced |= {f"layer {index} {name}": array.transpose(2, 0, 1).copy() for name, array in gradients.items()}
+        return traced
+
+    def _traced(self, tape: Tape) -> dict[str, Array]:
         traced: dict[str, Array] = {}
         for index, (layer, H) in enumerate(zip(tape.layers, self.network.hidden_sizes, strict=True)):
             for block, name in enumerate(self._cell.gate_names):
@@ -189,9 +216,20 @@ class NumpyEngine:
         return loss, dy
 
     def _backward(
-        self, batch: Batch, weights: Sequence[Array], tape: Tape, fed: int, dy: Array, dx: Array | None = None
+        self,
+        batch: Batch,
+        weights: Sequence[Array],
+        tape: Tape,
+        fed: int,
+        dy: Array,
+        dx: Array | None = None,
+        arriving: Sequence[tuple[Array, Array]] | None = None,
     ) -> Array:
-        """Write the parameters' gradient, and the inputs' into ``dx`` (T, F, B) if given; return the state's."""
+        """Write the parameters' gradient; return the initial state's, ``(S, B)``.
+
+        If given, the inputs' gradient is written to ``dx`` (T, F, B), and to ``arriving`` what arrives at each
+        layer's h(t) and, from the step after, at its c(t).
+        """
         T, O, B = dy.shape
         H = self.network.hidden_sizes
         first, alone = first_counted(batch), max(0, fed - batch.delay)
@@ -209,6 +247,9 @@ class NumpyEngine:
             for index in range(top, -1, -1):
                 _, a, h_prev, c_prev, _, _, tanh_c, x = tape.layers[index].forward_steps[t]
                 dh, D = dhs[index], len(x)
+                if arriving is not None:
+                    for kept, now in zip(arriving[index], (dh, dcs[index]), strict=True):
+                        kept[t] = now
                 self._cell.backward(a, h_prev, c_prev, tanh_c, dh, dcs[index])
                 if index == 0 and t < fed and dx is None:
                     # nobody asks for the gradient of a true input

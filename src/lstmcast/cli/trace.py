@@ -1,0 +1,87 @@
+"""``lstmcast trace``."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lstmcast.cli.output import OUTPUTS, OutputDir, RunArgument, emit, say, show
+from lstmcast.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from lstmcast.gradients.trace import Row
+
+HEADERS = ("step", "layer", "quantity", "unit", "by hand", "autograd", "")
+
+
+def trace(
+    run: RunArgument = "latest",
+    config: Annotated[str | None, typer.Option(help="Trace a config's untrained network instead of a run.")] = None,
+    sample: Annotated[int, typer.Option(min=0, help="Which sequence of the first training batch.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Its first steps.")] = 3,
+    units: Annotated[int, typer.Option(min=1, help="Hidden units shown of each layer.")] = 2,
+    against: Annotated[Literal["torch", "none"], typer.Option(help="What to set beside the hand-derived values.")] = (
+        "torch"
+    ),
+    format: Annotated[Literal["table", "csv", "latex"], typer.Option(help="Format of the trace.")] = "table",  # noqa: A002
+    output_dir: OutputDir = OUTPUTS,
+) -> None:
+    """Show each gate and state forward, and each gradient backward, of a few steps."""
+    from lstmcast import runs
+    from lstmcast.builder import TrainedTokens, load_trained, make_dataset, make_network_engine, make_sampler
+    from lstmcast.config.load import load
+    from lstmcast.gradients.trace import trace as trace_batch
+
+    if config is not None:
+        settings = load(config)
+        dataset = make_dataset(settings)
+        engine = make_network_engine(settings, dataset.features, "numpy")
+    else:
+        trained = load_trained(runs.find(run, output_dir))
+        settings = trained.config
+        dataset = make_dataset(settings)
+        engine = trained.engine if isinstance(trained, TrainedTokens) else trained.forecaster.engine
+    batch = make_sampler(settings, dataset).next()
+    if sample >= len(batch.inputs):
+        raise UsageError(f"--sample {sample}: the first batch has the sequences 0 to {len(batch.inputs) - 1}")
+    one = slice(sample, sample + 1)
+    short = dataclasses.replace(
+        batch, inputs=batch.inputs[one, :steps], targets=batch.targets[one, :steps], weights=None, lengths=None
+    )
+    rows = trace_batch(engine, short, autograd=against == "torch", units=units)
+    if format == "csv":
+        emit("step,layer,quantity,unit,ours,other,differs")
+        for row in rows:
+            other = "" if row.other is None else repr(row.other)
+            emit(f"{row.step},{row.layer},{row.quantity},{row.unit},{row.ours!r},{other},{str(row.differs).lower()}")
+    elif format == "latex":
+        emit(_latex(rows))
+    else:
+        from lstmcast.reports import tables
+
+        marked = False
+        cells = []
+        for row in rows:
+            first = row.differs and not marked
+            marked = marked or row.differs
+            other = "" if row.other is None else f"{row.other:+.10f}"
+            mark = "<- first difference" if first else "differs" if row.differs else ""
+            cells.append((str(row.step), str(row.layer), row.quantity, str(row.unit), f"{row.ours:+.10f}", other, mark))
+        show(tables.listing(HEADERS, cells))
+        if against == "torch" and not marked:
+            say("no difference beyond rounding")
+    if any(row.differs for row in rows):
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _latex(rows: list[Row]) -> str:
+    lines = [r"\begin{tabular}{rrlrrr}", r"step & layer & quantity & unit & by hand & autograd \\ \hline"]
+    for row in rows:
+        kind, _, gate = row.quantity.partition("_")
+        symbol = rf"\partial L/\partial {kind[1:]}" if kind.startswith("d") else kind
+        symbol += f"_{gate}" if gate else ""
+        other = "" if row.other is None else f"{row.other:.6f}"
+        lines.append(rf"{row.step} & {row.layer} & ${symbol}$ & {row.unit} & {row.ours:.6f} & {other} \\")
+    return "\n".join([*lines, r"\end{tabular}"])
