@@ -25,7 +25,7 @@ LAYERS = (
 HEIGHT = {part: height for height, layer in enumerate(LAYERS) for part in layer}
 # library → the parts that may import it
 OUTSIDE = {
-    "torch": {"training", "network", "pipeline"},
+    "torch": {"training", "network", "gradients", "pipeline"},
     "matplotlib": {"reports"},
     "typer": {"cli"},
     "click": set(),

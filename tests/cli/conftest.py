@@ -1,4 +1,4 @@
-"""Ways to run the program, and two tiny runs that the tests share; a test that changes a run copies it first."""
+"""Ways to run the program, and tiny runs that the tests share; a test that changes a run copies it first."""
 
 import contextlib
 import copy
@@ -32,6 +32,14 @@ TWO = {
     "optimizer": {"kind": "adam", "learning_rate": 0.01},
     "training": {"steps": 5, "batch_size": 8},
 }
+BINS = {
+    "data": {"kind": "quantized", "bins": 8, "source": SINES["data"]},
+    "model": {"hidden_sizes": [4], "output": "categorical"},
+    "optimizer": {"kind": "adam"},
+    "training": {"steps": 3},
+}
+LETTERS = BINS | {"data": {"kind": "text", "path": "names.txt", "test_share": 0.3}}
+NAMES = ["anna", "hanna", "otto", "lina", "nina", "ottilie", "tina", "anne"]
 
 
 @dataclass(frozen=True)
@@ -170,29 +178,42 @@ class Trained:
 
 
 @pytest.fixture(scope="session")
-def _trained(tmp_path_factory, cli):
+def train(tmp_path_factory, cli):
+    """Train a config in a folder that also holds the data."""
     folder = tmp_path_factory.mktemp("lstmcast")
     write_two(folder / "two.csv")
-    runs = {}
-    for name, base in (("sines", SINES), ("two", TWO)):
-        config = write_config(folder / f"{name}.yaml", base, {})
-        arguments = ("--config", config, "--name", name, "--output-dir", folder / "outputs")
-        runs[name] = Trained(
-            folder / "outputs" / name, folder / "outputs", config, cli("train", *arguments, "--json").done()
-        )
-    return runs
+    (folder / "names.txt").write_text("\n".join(NAMES) + "\n", encoding="utf-8")
+
+    def run(name, base):
+        config, outputs = write_config(folder / f"{name}.yaml", base, {}), folder / name
+        outcome = cli("train", "--config", config, "--name", name, "--output-dir", outputs, "--json").done()
+        return Trained(outputs / name, outputs, config, outcome)
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def sines(_trained):
+def sines(train):
     """Return a run of three steps on six sines."""
-    return _trained["sines"]
+    return train("sines", SINES)
 
 
 @pytest.fixture(scope="session")
-def two(_trained):
+def two(train):
     """Return a run of five steps on two columns of a CSV file."""
-    return _trained["two"]
+    return train("two", TWO)
+
+
+@pytest.fixture(scope="session")
+def bins(train):
+    """Return a run that forecasts the sines by classification."""
+    return train("bins", BINS)
+
+
+@pytest.fixture(scope="session")
+def letters(train):
+    """Return a run on the letters of names."""
+    return train("letters", LETTERS)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from lstmcast.errors import NotFoundError
 
 LONG = "x" * 300
-COMMANDS = ["train", "predict", "evaluate", "plot", "runs", "config", "config list", "config copy"]
+COMMANDS = ["train", "predict", "evaluate", "plot", "sample", "runs", "config", "config list", "config copy"]
 
 # what is changed in the file → exit code, what the error must name
 CONFIGS = {
@@ -139,7 +139,7 @@ def test_read_only_output(cli, sines_config, tmp_path):
     cli("train", "--config", sines_config(), "--output-dir", folder / "deeper").refused(9, "locked")
 
 
-@pytest.mark.parametrize("command", [("predict",), ("evaluate",), ("plot",), ("train", "--resume")])
+@pytest.mark.parametrize("command", [("predict",), ("evaluate",), ("plot",), ("sample",), ("train", "--resume")])
 @pytest.mark.parametrize(
     ("reference", "needle"),
     [("sinse", "did you mean 'sines'?"), ("nothing-like-it", "lstmcast runs"), ("../x", "../x"), ("", "run ''")],
@@ -148,7 +148,7 @@ def test_runs_that_do_not_exist(cli, sines, command, reference, needle):
     cli(*command, reference, "--output-dir", sines.output_dir).refused(4, needle)
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "plot"])
+@pytest.mark.parametrize("command", ["predict", "evaluate", "plot", "sample"])
 def test_strange_references_are_just_not_found(cli, sines, command):
     for reference in (LONG, "a\nb", "ü", "[red]"):
         cli(command, reference, "--output-dir", sines.output_dir).refused(4, "no such folder")

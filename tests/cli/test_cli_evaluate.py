@@ -88,6 +88,17 @@ def test_bad_arguments(cli, two, arguments, needle):
     cli("evaluate", two.path, *arguments).refused(2, needle)
 
 
+def test_networks_of_classes(cli, bins, letters):
+    for run in (bins, letters):
+        document = cli("evaluate", run.path, "--json").done().json
+        shared = document.keys() & run.outcome.json.keys()
+        assert shared >= {"next_step", "baselines", "verdict"}
+        assert {key: document[key] for key in shared} == {key: run.outcome.json[key] for key in shared}
+        assert cli("evaluate", run.path).done().out.splitlines()[-1] == f"verdict: {document['verdict']}"
+    quiet = cli("evaluate", letters.path, "--quiet").done().out
+    assert float(quiet) == document["next_step"]["cross_entropy"]
+
+
 def test_a_stopped_run_says_so(cli, damaged):
     manifest = damaged / "run.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"status": "stopped"}))

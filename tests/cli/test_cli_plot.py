@@ -27,6 +27,12 @@ def test_pictures(cli, copied, kind, suffix):
     assert set(copied[1].iterdir()) == before | {picture}
 
 
+def test_networks_of_classes(cli, bins, letters):
+    assert cli("plot", bins.path, "--kind", "gates").done().out == f"{bins.path / 'gates.png'}\n"
+    assert cli("plot", letters.path, "--kind", "loss").done().out == f"{letters.path / 'loss.png'}\n"
+    cli("plot", letters.path, "--kind", "rollout").refused(2, "--kind rollout")
+
+
 def test_several_runs(cli, copied):
     names = [run.name for run in copied]
     outcome = cli("plot", *names, "--kind", "loss", "--output-dir", copied[0].parent).done()

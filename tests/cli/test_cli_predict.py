@@ -1,4 +1,5 @@
 import csv
+import itertools
 import os
 import resource
 import shutil
@@ -18,7 +19,7 @@ def table(outcome):
     return series
 
 
-@pytest.mark.parametrize(("name", "labels"), [("sines", ["0", "1"]), ("two", ["a", "b"])])
+@pytest.mark.parametrize(("name", "labels"), [("sines", ["0", "1"]), ("two", ["a", "b"]), ("bins", ["0", "1"])])
 def test_all_formats_agree(cli, request, name, labels, tmp_path):
     run = request.getfixturevalue(name).path
     forecast = table(cli("predict", run, "--future", 7).done())
@@ -51,7 +52,7 @@ def test_a_thousand_steps_unless_told(cli, two):
     assert len(cli("predict", two.path).done().rows) == 2 * 1000
 
 
-@pytest.mark.parametrize("name", ["sines", "two"])
+@pytest.mark.parametrize("name", ["sines", "two", "bins"])
 def test_longer_forecasts_begin_like_shorter_ones(cli, request, name):
     run = request.getfixturevalue(name).path
     short, long = (cli("predict", run, "--future", future).done().out for future in (10, 1000))
@@ -124,6 +125,11 @@ def test_data_of_ones_own(cli, two, tmp_path):
         (("--format", "npz"), 2, "-o"),
         (("--format", "xml"), 2, "xml"),
         (("--plot", "x.bmp"), 2, "x.bmp"),
+        (("--interval", "0.9"), 2, "--interval"),
+        (("--interval", "0"), 2, "--interval"),
+        (("--interval", "1"), 2, "--interval"),
+        (("--interval", "nan"), 2, "--interval"),
+        (("--samples", "0"), 2, "--samples"),
         (("--data", "nope.csv"), 4, "nope.csv"),
         (("--data", "x" * 300), 4, "xxx"),
         (("--data", "/"), 5, "regular file"),
@@ -138,6 +144,30 @@ def test_data_of_ones_own(cli, two, tmp_path):
 def test_bad_arguments(cli, two, arguments, code, needle):
     data = str(two.config.with_name("two.csv"))
     cli("predict", two.path, *(text.replace("DATA", data) for text in arguments)).refused(code, needle)
+
+
+def test_intervals_hold_a_share_of_the_paths(cli, bins, tmp_path):
+    arguments = ("predict", bins.path, "--future", 6, "--format", "json")
+    plain, narrow, wide = (
+        cli(*arguments, *option).done().json for option in ((), ("--interval", 0.3), ("--interval", 0.9))
+    )
+    assert "lower" not in plain
+    assert plain["series"] == narrow["series"] == wide["series"]
+    bounds = [np.array(part) for part in (wide["lower"], narrow["lower"], narrow["upper"], wide["upper"])]
+    assert all((lower <= upper).all() for lower, upper in itertools.pairwise(bounds))
+    assert (bounds[0] < bounds[-1]).any()
+    rows = cli("predict", bins.path, "--future", 6, "--interval", 0.9).done().rows
+    for name, key in (("value", "series"), ("lower", "lower"), ("upper", "upper")):
+        assert [float(row[name]) for row in rows] == np.array(wide[key]).T.ravel().tolist()
+    cli("predict", bins.path, "--future", 6, "--interval", 0.9, "--format", "npz", "-o", tmp_path / "f.npz").done()
+    with np.load(tmp_path / "f.npz") as file:
+        assert file["lower"].tolist() == wide["lower"]
+        assert file["upper"].tolist() == wide["upper"]
+    assert cli(*arguments, "--samples", 7).done().json["series"] != plain["series"]
+
+
+def test_text_has_no_values_to_forecast(cli, letters):
+    cli("predict", letters.path).refused(2, str(letters.path), "lstmcast sample")
 
 
 def test_too_little_data_for_a_sliding_window(cli, sines_config, tmp_path):

@@ -78,6 +78,10 @@ def test_resumed_runs_end_as_an_unbroken_one(cli, launch, config, tmp_path):
     assert first <= limited.json["steps"] == steps(broken) < STEPS
     assert "time limit" in limited.err
 
+    # as a kill would leave it: steps that were done after the state was saved, and half a line
+    with (broken / "metrics.jsonl").open("a") as metrics:
+        metrics.write(json.dumps({"step": limited.json["steps"] + 1, "loss": 9.9}) + '\n{"step": ')
+
     # without a value: the latest
     resumed = cli("train", "--resume", "--output-dir", tmp_path, "--json").done().json
     assert resumed["run"] == str(broken)

@@ -42,6 +42,12 @@ def test_unfinished_runs_are_listed_too(cli, outputs):
     assert [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")] == ["b", "c", "a"]
 
 
+def test_runs_on_text(cli, letters):
+    text = cli("runs", "--output-dir", letters.output_dir).done()
+    assert "letters" in text.out
+    assert cli("runs", "--output-dir", letters.output_dir, "--quiet").done().out == f"{letters.path}\n"
+
+
 @pytest.mark.parametrize("folder", ["empty", "missing"])
 def test_no_runs(cli, tmp_path, folder):
     (tmp_path / "empty").mkdir()

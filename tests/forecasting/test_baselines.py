@@ -85,6 +85,11 @@ def test_the_period_of_a_sine_is_found(sines, period, noise):
     assert abs(found - cycles * period) <= 1
 
 
+@pytest.mark.parametrize("period", [12, 35, 40])
+def test_a_whole_period_is_found_exactly_in_a_short_series(sines, period):
+    assert find_period(sines(100, period, np.arange(5) / 5)) == period
+
+
 def test_the_period_of_any_shape_is_found():
     shape = np.array([0, 1, 5, 2, 0, -1, 3, 0, -4.0, 0, 1])
     assert find_period(np.tile(shape, 20)[None, :, None]) == 11

@@ -24,6 +24,8 @@ FORECASTS = {
     "zero": ("collapsed", lambda truth: 0 * truth),
     "offset": ("collapsed", lambda truth: 0 * truth + 0.7),
     "tiny": ("collapsed", lambda truth: 0.05 * truth),
+    "small": ("inaccurate", lambda truth: 0.4 * truth),
+    "large": ("inaccurate", lambda truth: 3 * truth),
     "decaying": ("dies_out", lambda truth: truth * np.exp(-T / 200)),
     "growing": ("blows_up", lambda truth: truth * np.exp(T / 300)),
     "exponential": ("diverges", lambda truth: truth * np.exp(T / 100)),

@@ -127,15 +127,22 @@ def test_feedback_reads_what_the_forecast_yields(problem, engine):
 
 
 def test_nothing_is_left_over_from_the_batch_before(make_problem, problem, cell, engine):
-    made = make_engine(engine, problem.network, problem.parameters)
-    expected = made.loss_and_gradient(problem.batch), made.parameters.gradient.copy()
-    poisoned = replace(problem.batch, inputs=np.full_like(problem.batch.inputs, np.nan))
-    other = make_problem(cell, T=4, B=2).batch
-    for between in (other, poisoned, rows(problem.batch, slice(3)), other):
-        made.loss_and_gradient(between)
-        made.predict(np.full_like(between.inputs, 9.0))
-        assert made.loss_and_gradient(problem.batch) == expected[0]
+    batch, made = problem.batch, make_engine(engine, problem.network, problem.parameters)
+    batches = [
+        batch,
+        replace(batch, weights=None, feedback=None),
+        replace(batch, inputs=np.full_like(batch.inputs, np.nan)),
+        replace(batch, weights=(np.arange(9) == 8) * np.ones((5, 1)), feedback=None),
+        replace(batch, initial_state=None),
+        make_problem(cell, T=4, B=2).batch,
+        rows(batch, slice(3)),
+        batch,
+    ]
+    for each in batches:
+        expected = run(problem, engine, each)
+        np.testing.assert_array_equal(made.loss_and_gradient(each), expected[0])
         np.testing.assert_array_equal(made.parameters.gradient, expected[1])
+        made.predict(np.full_like(each.inputs, 9.0))
 
 
 def test_two_forecasts_at_once_do_not_disturb_each_other(problem, engine):

@@ -20,7 +20,7 @@ def figures(evaluation):
         "horizon": plots.horizon(evaluation, "run"),
         "phase": plots.phase(evaluation, columns, "run"),
         "gates": plots.gates(traced, "run"),
-        "forecast": plots.forecast(evaluation.history, evaluation.model.forecast, columns, "run"),
+        "forecast": plots.forecast(evaluation.history, evaluation.model.forecast[..., None], columns, "run"),
     }
 
 
@@ -113,17 +113,25 @@ def test_a_forecast_that_left_for_good_does_not_hide_the_truth(diverged, value, 
 
 def test_many_series_are_cut_to_a_few():
     values = np.zeros((50, 30, 2))
-    figure = plots.forecast(values, values, ("a", "b"), "run")
+    figure = plots.forecast(values, values[..., None], ("a", "b"), "run")
     assert len(figure.axes) == plots.MAX_SERIES
     assert "series 0" in figure.axes[0].get_ylabel()
 
 
 def test_long_series_are_thinned():
     values = np.zeros((1, 10 * plots.MAX_POINTS, 1))
-    drawn = lines(plots.forecast(values[:, :100], values, ("a",), "run").axes[0])
+    drawn = lines(plots.forecast(values[:, :100], values[..., None], ("a",), "run").axes[0])
     assert len(drawn["network"]) <= 2 * plots.MAX_POINTS
     metrics = records(3 * plots.MAX_POINTS)
     assert len(lines(plots.loss(metrics, "run").axes[0])["loss of each batch"]) <= 2 * plots.MAX_POINTS
+
+
+def test_a_band_is_shaded():
+    values = np.stack([np.zeros((1, 30, 1)), np.full((1, 30, 1), -2.0), np.full((1, 30, 1), 3.0)], axis=-1)
+    ax = plots.forecast(np.zeros((1, 30, 1)), values, ("a",), "run").axes[0]
+    (band,) = ax.collections
+    box = band.get_datalim(ax.transData)
+    assert (box.ymin, box.ymax) == (-2, 3)
 
 
 def test_pyplot_is_not_touched(evaluation):

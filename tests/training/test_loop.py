@@ -268,6 +268,15 @@ def test_data_that_is_not_finite_never_reaches_the_parameters(make_trainer, go, 
     assert trainer.step == 0
 
 
+def test_a_gradient_that_is_not_finite_never_reaches_the_parameters(make_trainer, go, rows):
+    # the loss still fits into float32, the square of the gradient does not
+    trainer = make_trainer(rows=1.5e19 * (1 + 0.1 * rows), dtype=np.float32)
+    before = trainer.engine.parameters.values.copy()
+    with pytest.raises(Diverged, match="the gradient's norm is inf"):
+        go(trainer, 1)
+    np.testing.assert_array_equal(trainer.engine.parameters.values, before)
+
+
 def test_a_training_that_does_well_is_not_taken_for_a_divergence(make_trainer, go, optimizer):
     losses = [record.loss for record in go(make_trainer(optimizer, steps=30), 30)]
     assert losses[-1] < losses[0]

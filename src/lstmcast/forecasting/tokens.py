@@ -150,6 +150,9 @@ def sample(
     history = one_hot(given.astype(np.int64)[:, :, None], len(vocabulary))
 
     def read(logits: Array) -> Array:
+        if lines:
+            # a start stands nowhere but at the start
+            logits = np.where(np.arange(len(vocabulary)) == code[START], -np.inf, logits)
         return one_hot(draw(logits, temperature, random)[:, None], len(vocabulary))
 
     stream = engine.stream(history, read=read)

@@ -1,0 +1,80 @@
+"""What the settings say is what torch's optimizers get."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lstmcast.training.optimizers import LBFGS, SGD, Adam, AdamW, RMSprop
+
+# no value is a default, neither here nor in torch
+SETTINGS = {
+    "adam": (
+        Adam(kind="adam", learning_rate=0.2, weight_decay=0.3, betas=[0.4, 0.5], eps=0.6),
+        {"lr": 0.2, "weight_decay": 0.3, "betas": (0.4, 0.5), "eps": 0.6},
+    ),
+    "adamw": (
+        AdamW(kind="adamw", learning_rate=0.2, weight_decay=0.3, betas=[0.4, 0.5], eps=0.6),
+        {"lr": 0.2, "weight_decay": 0.3, "betas": (0.4, 0.5), "eps": 0.6},
+    ),
+    "sgd": (
+        SGD(kind="sgd", learning_rate=0.2, weight_decay=0.3, momentum=0.4, nesterov=True),
+        {"lr": 0.2, "weight_decay": 0.3, "momentum": 0.4, "nesterov": True},
+    ),
+    "rmsprop": (
+        RMSprop(kind="rmsprop", learning_rate=0.2, weight_decay=0.3, momentum=0.4, alpha=0.5, eps=0.6),
+        {"lr": 0.2, "weight_decay": 0.3, "momentum": 0.4, "alpha": 0.5, "eps": 0.6},
+    ),
+    "lbfgs": (
+        LBFGS(kind="lbfgs", learning_rate=0.2, line_search="none", max_iterations=3, history_size=4),
+        {"lr": 0.2, "line_search_fn": None, "max_iter": 3, "history_size": 4},
+    ),
+}
+
+
+def group(settings):
+    (made,) = settings.build(torch.nn.Parameter(torch.zeros(3))).param_groups
+    return made
+
+
+def test_every_optimizer_is_under_test(kinds):
+    assert SETTINGS.keys() == kinds[0]
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_every_setting_reaches_the_optimizer(kind):
+    settings, expected = SETTINGS[kind]
+    assert len(expected) == len(type(settings).model_fields) - 1
+    assert {name: group(settings)[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_defaults_are_torchs_own(kind):
+    settings = type(SETTINGS[kind][0])(kind=kind)
+    (torchs,) = type(settings.build(torch.nn.Parameter(torch.zeros(1))))(
+        [torch.nn.Parameter(torch.zeros(1))], lr=settings.learning_rate
+    ).param_groups
+    ours = group(settings)
+    chosen = {"params", "line_search_fn"} if kind == "lbfgs" else {"params"}
+    assert {key: ours[key] for key in ours.keys() - chosen} == {key: torchs[key] for key in torchs.keys() - chosen}
+
+
+def test_the_default_line_search_is_strong_wolfe():
+    assert group(LBFGS(kind="lbfgs"))["line_search_fn"] == "strong_wolfe"
+
+
+def test_lbfgs_finds_the_minimum_of_a_quadratic():
+    matrix = torch.from_numpy(np.diag([1.0, 10, 100]))
+    parameter = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    optimizer = LBFGS(kind="lbfgs").build(parameter)
+
+    def loss():
+        optimizer.zero_grad()
+        value = parameter @ matrix @ parameter
+        value.backward()
+        return value
+
+    for _ in range(3):
+        optimizer.step(loss)
+    assert parameter.abs().max() < 1e-6
