@@ -12,6 +12,7 @@ import numpy as np
 
 from lstmcast.config.load import load
 from lstmcast.config.schema import Config
+from lstmcast.config.yaml_file import MAX_CHARACTERS, dump
 from lstmcast.data.batches import Sampler
 from lstmcast.data.categories import Bins
 from lstmcast.data.dataset import Dataset, Scaler
@@ -222,8 +223,14 @@ def load_forecaster(run: Run, command: str) -> Trained:
 
 
 def dump_config(config: Config) -> str:
-    """Write the resolved config as YAML that loads to the same config."""
-    import yaml
+    """Write the resolved config as YAML that loads to the same config.
 
-    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    Raises:
+        InvalidError: if it is too long to be loaded.
+    """
+    text = dump(config.model_dump(mode="json"))
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidError(
+            f"the config has {len(text):,} characters with all defaults; at most {MAX_CHARACTERS:,} are read"
+        )
     return text

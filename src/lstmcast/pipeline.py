@@ -142,6 +142,17 @@ class Training:
             UnwritableError: if the folder cannot be made or written.
         """
         run = self._run or self._create(output_dir, name, stem)
+        with run.locked():
+            return self._train(run, stop, on_record, on_start, warn)
+
+    def _train(
+        self,
+        run: Run,
+        stop: StopRequest,
+        on_record: Callable[[Record], None],
+        on_start: Callable[[Run], None],
+        warn: Callable[[str], None],
+    ) -> Result:
         run.cut_metrics(self.trainer.step)
         run.write_manifest(status="running")
         on_start(run)

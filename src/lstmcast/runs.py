@@ -42,8 +42,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         UnwritableError: if that fails; the old file is left as it was.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    if path.exists() and not path.is_file():
+        # a device or a pipe cannot be replaced; a folder refuses by itself
+        with writing(path), path.open("wb") as stream:
+            yield stream
+        return
+    path = path.resolve()  # a link is written through
     with writing(path):
+        temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.tmp")
         try:
             with temporary.open("xb") as file:
                 yield file
@@ -154,6 +160,22 @@ class Run:
         except (OSError, ValueError) as error:
             raise InvalidError(f"{self.metrics}: not readable as metrics: {error}") from None
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for the one process that trains it; the kernel frees it when that process dies.
+
+        Raises:
+            UsageError: if another process holds it.
+        """
+        import fcntl
+
+        with writing(self.path), (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"{self.path}: another process is training in it") from None
+            yield
+
     def write_manifest(self, **fields: Any) -> None:
         """Add fields to the manifest."""
         known = self.read_manifest() if self.manifest.exists() else {"schema_version": SCHEMA_VERSION}
@@ -231,8 +253,9 @@ def find(reference: str, output_dir: Path) -> Run:
             raise NotFoundError(f"{output_dir}: no runs in it", "train one first: lstmcast train --config NAME")
         return runs[-1][0]
     for path in (Path(reference), output_dir / reference):
-        if "\0" not in reference and (path / "run.json").is_file():
-            return Run(path)
+        with suppress(OSError, ValueError):  # a name may be too long, or hold a NUL
+            if (path / "run.json").is_file():
+                return Run(path)
     import difflib
 
     near = difflib.get_close_matches(reference, [run.name for run, _ in all_runs(output_dir)], n=1)

@@ -225,7 +225,7 @@ def test_damaged_runs(cli, damaged):
     best.unlink()
     cli("predict", damaged).refused(4, "best.safetensors")
     best.write_bytes(intact)
-    config.write_text(text.replace("  - 4\n", "  - 5\n"))
+    config.write_text(text.replace("hidden_sizes: [4]", "hidden_sizes: [5]"))
     cli("predict", damaged).refused(5)
     config.unlink()
     cli("predict", damaged).refused(4, "config.yaml")

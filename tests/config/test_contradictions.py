@@ -9,6 +9,9 @@ import pytest
 BANK = ["data.kind=sine_bank"]
 SEGMENTS = ["data.kind=random_segments"]
 HELD = ["data.validation_share=0.1", "training.validation.every=1"]
+CLASSES = "model.output=categorical"
+TEXT = "data={kind: text, path: a.txt}"
+BINS = "data={kind: quantized, source: {kind: windowed_sine}}"
 ENDLESS = [*HELD, "training.steps=null", "training.early_stopping.patience=3"]
 
 # the key at fault, the overrides that contradict each other, what resolves it
@@ -40,6 +43,20 @@ CASES = [
         [*ENDLESS, "training.loss=every_step", "training.rollout={steps: 2, start: 0.5}"],
         "training.rollout.start=0",
     ),
+    ("model.output", [TEXT], CLASSES),
+    ("model.output", [BINS], CLASSES),
+    ("model.output", [CLASSES], BINS),
+    ("model.output", [TEXT, CLASSES, "data={kind: windowed_sine}"], "model.output=value"),
+    ("model.residual", [BINS, CLASSES, "model.residual=true"], "model.residual=false"),
+    ("training.rollout", [TEXT, CLASSES, "training.rollout.steps=2"], "training.rollout=null"),
+    (
+        "training.rollout",
+        [BINS, CLASSES, "training.rollout.steps=2", "training.loss=every_step"],
+        "training.rollout=null",
+    ),
+    ("training.validation.metric", [TEXT, CLASSES, *HELD], "training.validation.metric=next_step"),
+    ("training.validation", [TEXT, CLASSES, "training.validation.metric=next_step"], "data.validation_share=0.1"),
+    ("training.validation", [BINS, CLASSES, "training.validation={}"], "data.source.validation_share=0.1"),
 ]
 
 

@@ -48,7 +48,7 @@ def test_a_seed_beside_the_config_comes_last(load_text: Any, valid: str) -> None
         ("seed: 1\nseed: 2\n", "config.yaml:2: key 'seed' stands twice"),
         ("seed: 1\n---\nseed: 2\n", "config.yaml:2: a second document"),
         ("data: &d {}\n", "config.yaml:1: anchors"),
-        ("x: " + "[" * 100_000, "config.yaml:1: nested deeper"),
+        ("x: " + "[" * 40_000, "config.yaml:1: nested deeper"),
         ("#" * 300_000, "config.yaml:1: 300,000 characters"),
         (b"seed: \xff\n", "config.yaml: not UTF-8 text (byte 6)"),
         ("seed: 1\n".encode("utf-16"), "config.yaml: not UTF-8 text (byte 0)"),
@@ -80,7 +80,6 @@ def test_the_nearest_shipped_name_is_suggested() -> None:
     assert "lstmcast config list" in str(caught.value.hint)
 
 
-# BUG: OSError "File name too long" of Path.is_file
 @pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000])
 def test_a_name_longer_than_the_system_takes(name: str) -> None:
     with pytest.raises(NotFoundError):
@@ -122,7 +121,6 @@ def test_a_relative_config_gives_an_absolute_path(tmp_path: Path, monkeypatch: A
     "override",
     [
         "data.path=c.csv",
-        # BUG: the path stays relative, so the config stored in the run's folder names another file
         "data={kind: series, path: c.csv, columns: [a], timesteps: 3}",
     ],
 )
@@ -130,7 +128,27 @@ def test_a_path_typed_in_a_shell_is_relative_to_it(load_text: Any, elsewhere: Pa
     assert load_text(SERIES % "b.csv", [override]).data.path == str(elsewhere / "c.csv")
 
 
-# BUG: ValueError "embedded null byte" of Path.resolve
+@pytest.mark.parametrize(
+    ("override", "folder"),
+    [
+        ("seed=1", ""),
+        ("data.source.timesteps=2", ""),
+        ("data.source.path=b.csv", "elsewhere"),
+        ("data.source={kind: series, path: b.csv, columns: [a], timesteps: 3}", "elsewhere"),
+    ],
+)
+def test_a_path_below_a_source(load_text: Any, elsewhere: Path, override: str, folder: str) -> None:
+    source = "{kind: series, path: b.csv, columns: [a], timesteps: 3}"
+    text = f"data: {{kind: quantized, source: {source}}}\nmodel: {{output: categorical}}\n" + SERIES.split("\n", 1)[1]
+    assert load_text(text, [override]).data.source.path == str(elsewhere.parent / folder / "b.csv")
+
+
+def test_an_empty_path_is_refused(problems: Any) -> None:
+    (found,) = problems(SERIES % "''")
+    assert found.startswith("config.yaml:1: data.path: '' is wrong: it should be not empty")
+    problems(SERIES % "b.csv", ["data.path=''"], UsageError)
+
+
 def test_a_path_with_a_null_byte(load_text: Any) -> None:
     with pytest.raises(UsageError):
         load_text(SERIES % "b.csv", ['data.path="a\\0b"'])
@@ -202,6 +220,11 @@ def test_contradictions_are_told_at_once_too(problems: Any) -> None:
         ("schedule: {kind: step, step_siz: 1}\n", "schedule.step_siz", "step_size"),
         ("training: {clip: {nrm: 1}}\n", "training.clip.nrm", "norm"),
         ("training: {validation: {evry: 1}}\n", "training.validation.evry", "every"),
+        (
+            "data: {kind: quantized, source: {kind: windowed_sine, timestep: 1}}\n",
+            "data.source.timestep",
+            "timesteps",
+        ),
     ],
 )
 def test_an_unknown_key_names_the_allowed_ones_and_the_nearest(
@@ -236,7 +259,13 @@ def test_a_key_like_no_other_gets_no_hint(problems: Any, valid: str) -> None:
         ("data", "data: {kind: series}", ["data.path: missing", "data.columns: missing", "data.timesteps: missing"]),
         ("schedule", "schedule: {kind: step}", ["schedule.step_size: missing"]),
         ("data", "data: 5", ["data: 5 is wrong"]),
-        ("optimizer", "optimizer: adam", ["optimizer: 'adam' is wrong"]),
+        (
+            "data",
+            "data: {kind: quantized, source: {}}",
+            ["data.source.kind: missing; it must be one of windowed_sine, "],
+        ),
+        ("data", "data: {kind: quantized, source: {kind: text}}", ["data.source.kind: 'text' is not one of "]),
+        ("optimizer", "optimizer: adam", ["optimizer: 'adam' is wrong", "hint: write {kind: adam}"]),
         ("training", "training: [1]", ["training: [1] is wrong"]),
         ("model", "model:", ["model: None is wrong"]),
     ],
@@ -275,7 +304,6 @@ def test_wrong_values(key: str, value: str, valid: str, problems: Any) -> None:
     assert re.match(rf"override .*{key}=.*: {re.escape(key)}(\.\w+)?: .* is wrong: it should be ", found[0])
 
 
-# BUG: "[] is wrong: it should be List should have at least 1 item after validation, not 0"
 @pytest.mark.parametrize("override", ["model.hidden_sizes=[]", "optimizer.betas=[0.9]"])
 def test_the_length_of_a_list_in_one_sentence(override: str, valid: str, problems: Any) -> None:
     (found,) = problems(valid, [override], UsageError)
@@ -285,15 +313,36 @@ def test_the_length_of_a_list_in_one_sentence(override: str, valid: str, problem
 @pytest.mark.parametrize(
     "text",
     [
-        # BUG: 3 s; the JSON schema is built anew for every unknown key
         "".join(f"key{i}: 1\n" for i in range(200)),
-        # BUG: the table of lines is copied for every problem
         "data: {kind: windowed_sine, signal: {sines: [" + "1, " * 2500 + "]}}\n",
     ],
 )
 def test_many_problems_are_found_quickly(text: str, problems: Any, within_a_second: Any) -> None:
     with within_a_second():
         problems(text)
+
+
+def test_only_the_first_problems_are_listed(problems: Any, valid: str) -> None:
+    found = problems(valid + "".join(f"key{i}: 1\n" for i in range(200)))
+    assert len(found) == 21
+    assert found[-1] == "and 180 more"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("optimizer.betas=[0.9]", "a list of 2 or more"),
+        ("optimizer.betas=[0.9, 0.9, 0.9]", "a list of 2 or fewer"),
+        ("optimizer.learning_rate=x", "a number"),
+        ("training.steps=x", "a whole number"),
+        ("model.hidden_sizes=5", "a list"),
+        ("model=5", "a mapping (`key: value` lines)"),
+        ("data=5", "a mapping with a kind: windowed_sine, sine_bank, random_segments, series, text, quantized"),
+    ],
+)
+def test_what_a_value_should_be(override: str, expected: str, valid: str, problems: Any) -> None:
+    (found,) = problems(valid, [override], UsageError)
+    assert found.endswith(f" is wrong: it should be {expected}")
 
 
 def test_a_wrong_value_is_shown_in_short(valid: str, problems: Any) -> None:

@@ -79,13 +79,11 @@ def test_a_key_within_an_item(load_text: Any, valid: str) -> None:
         "model.hidden_sizes.2=7",
         "model.hidden_sizes.-1=7",
         "model.hidden_sizes.first=7",
-        # BUG: TypeError "object of type 'int' has no len()"
         "model.hidden_sizes.0.1=7",
         "model.hidden_sizes.0.x=7",
-        # BUG: ValueError of int()
         f"model.hidden_sizes.{'0' * 5000}=7",
-        # BUG: OverflowError of chr() inside PyYAML
         'seed="\\UFFFFFFFF"',
+        "seed" + ".x" * 10_000 + "=1",
     ],
 )
 def test_a_wrong_form_is_refused(override: str, valid: str, problems: Any) -> None:
@@ -136,10 +134,35 @@ def test_faults_of_both_are_told_apart(valid: str, problems: Any) -> None:
     [
         "training.steps=null",
         "training.clip={}",
-        # BUG: called the file's fault, with its line and exit code 5: blame looks at the sections around a key only
         "training.clip.value=1",
+        # at another key than the one at fault
+        "optimizer.kind=lbfgs",
+        "data={kind: text, path: a.txt}",
     ],
 )
 def test_an_override_that_contradicts_a_valid_file_is_wrong_usage(override: str, valid: str, problems: Any) -> None:
     (found,) = problems(valid.replace("steps: 5", "steps: 5, clip: {norm: 1}"), [override], UsageError)
     assert found.startswith(f"override {override!r}: ")
+
+
+def test_all_overrides_together_are_blamed_for_what_appears_elsewhere(valid: str, problems: Any) -> None:
+    text = valid.replace("windowed_sine", "windowed_sine, duration: 5")
+    found, _hint = problems(text, ["seed=1", "data.kind=sine_bank"], UsageError)
+    assert found.startswith("override 'seed=1', 'data.kind=sine_bank': data.duration: no such key")
+
+
+def test_the_file_is_blamed_for_its_own_faults(valid: str, problems: Any) -> None:
+    text = valid.replace("adam", "lbfgs").replace("steps: 5", "steps: 5, clip: {norm: 1}")
+    (found,) = problems(text, ["seed=1"], InvalidError)
+    assert found.startswith("config.yaml:4: training.clip: ")
+
+
+def test_the_last_override_of_a_key_is_blamed(valid: str, problems: Any) -> None:
+    overrides = ["optimizer.learning_rate=1", "optimizer={kind: adam, learning_rate: 0}", "optimizer.eps=1"]
+    (found,) = problems(valid, overrides, UsageError)
+    assert found.startswith(f"override {overrides[1]!r}: optimizer.learning_rate: 0 is wrong")
+
+
+def test_long_overrides_are_shown_in_short(valid: str, problems: Any) -> None:
+    for override in (f"seed={'x' * 5000}", f"{'x' * 5000}=1", f"model.cell={'x' * 5000}", f"data.kind={'x' * 5000}"):
+        assert len(problems(valid, [override], UsageError)[0]) < 300

@@ -11,6 +11,7 @@ from lstmcast.builder import dump_config, make_dataset, make_sampler
 from lstmcast.config import shipped
 from lstmcast.config.load import load
 from lstmcast.data.series import Series
+from lstmcast.errors import InvalidError
 
 
 def test_every_config_in_the_folder_has_a_name() -> None:
@@ -60,13 +61,21 @@ def test_a_config_with_every_section_round_trips(load_text: Any, valid: str) -> 
     assert load_text(dump_config(config)) == config
 
 
-# BUG: `1e3` and `08` are dumped without quotes and read as numbers; U+0085 is folded to a space
 @pytest.mark.parametrize("name", ["1e3", "08", "1e-5", "\x85", "no", "2001-01-01", "null", "~", "#x", "a: b", "é", "-"])
 def test_a_column_of_any_name_round_trips(name: str, load_text: Any, valid: str) -> None:
     config = load_text(valid)
     data = Series(kind="series", path="/x.csv", columns=[name], time_column=name, timesteps=3)
     changed = config.model_copy(update={"data": data})
     assert load_text(dump_config(changed)) == changed
+
+
+def test_what_would_be_too_long_to_load_is_not_written(load_text: Any, valid: str) -> None:
+    sines = "[" + "{amplitude: 1, frequency: 1}," * 1400 + "]"
+    text = valid.replace("windowed_sine", f"windowed_sine, signal: {{sines: {sines}}}")
+    with pytest.raises(InvalidError, match="characters with all defaults; at most"):
+        dump_config(load_text(text))
+    config = load_text(text.replace("{amplitude: 1, frequency: 1}," * 700, "", 1))
+    assert load_text(dump_config(config)) == config
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

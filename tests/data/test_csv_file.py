@@ -43,8 +43,9 @@ def read(tmp_path: Path) -> Any:
         'b,"text, more",a\n2,"x,\ny",1\n4,"",3\n',
         "a,b\n+1,2.0\n.3e1,4.\n",
         'a;"b";"c, d"\n1;2;0\n3;4;0\n',
-        # BUG: commas within a quoted name count as separators
         '"c, d, e, f";a;b\n0;1;2\n0;3;4\n',
+        'a;"c, d, e, f";b\n1;0;2\n3;0;4\n',
+        '"c "", d";a;b\n0;1;2\n0;3;4\n',
     ],
 )
 def test_what_is_read(read: Any, content: str) -> None:
@@ -100,6 +101,8 @@ def test_other_columns_may_hold_anything(read: Any) -> None:
         ("", "data.csv:1: no header line"),
         ("\ufeff", "data.csv:1: no header line"),
         ("\na,b\n1,2\n", "data.csv:1: no header line"),
+        ("  \n1\n", "data.csv:1: no header line"),
+        ("\t \t\n1\t2\t3\n", "data.csv:1: no header line"),
         ("a,b\n", "data.csv: a header line and no rows"),
         ("a,b\n\n\n", "data.csv: a header line and no rows"),
         ("a,b\n1,2\n3\n", "data.csv:3: 1 values under 2 column names"),
@@ -111,8 +114,8 @@ def test_other_columns_may_hold_anything(read: Any) -> None:
         ('a,b\n"' + "1" * 200_000 + '",2\n', "data.csv: not a CSV file: field larger"),
         (b"a,b\n1,\xff\n", "data.csv: not UTF-8 text (byte 6)"),
         ("a,b\n1,2\n".encode("utf-16"), "data.csv: not UTF-8 text (byte 0)"),
-        # BUG: the byte is counted from the start of a block of 8192
         (b"a,b\n" + b"1,2\n" * 5000 + b"\xff", "data.csv: not UTF-8 text (byte 20004)"),
+        (b"\xef\xbb\xbfa,b\n\xff", "data.csv: not UTF-8 text (byte 7)"),
     ],
 )
 def test_a_file_that_is_no_such_table(read: Any, content: str | bytes, message: str) -> None:
@@ -143,7 +146,6 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         read_columns(tmp_path / "pipe", ["a"])
 
 
-# BUG: OSError "File name too long" of Path.exists
 @pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000, "a\0b"])
 def test_a_name_that_the_system_does_not_take(tmp_path: Path, name: str) -> None:
     with pytest.raises(NotFoundError):

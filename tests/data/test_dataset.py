@@ -34,10 +34,14 @@ def test_the_identity_changes_nothing() -> None:
     assert np.array_equal(Scaler.identity(2).invert(values), values)
 
 
-# BUG: the mean of equal values is off by a rounding, so the deviation is 1e-17 instead of 0 and becomes the scale
 @pytest.mark.parametrize("value", [0.0, 5.0, 0.1, -1e9 / 3, 1e-300])
 def test_a_constant_feature_keeps_its_scale(value: float) -> None:
     assert Scaler.fit(np.full((1000, 1), value)).scale == 1
+
+
+def test_a_feature_that_varies_little_is_scaled() -> None:
+    values = np.tile([1e6, 1e6 + 1e-4], 500)[:, None]
+    assert Scaler.fit(values).scale == pytest.approx(5e-5, rel=1e-3)
 
 
 @settings(deadline=None, max_examples=60)

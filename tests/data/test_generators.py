@@ -15,6 +15,7 @@ from lstmcast.data import RandomSegments, Series, SineBank, WindowedSine
 from lstmcast.data.batches import Batch, Sampler
 from lstmcast.data.dataset import Dataset, Held
 from lstmcast.data.signal import Signal
+from lstmcast.errors import InvalidError
 
 NOISY = Signal(noise=0.1)
 SYNTHETIC: dict[str, Callable[[int], Any]] = {
@@ -121,6 +122,14 @@ def test_a_target_is_the_training_value_a_horizon_later(settings: Any, horizon: 
         assert (target - source == horizon)[counted].all()
         assert (target // length == source // length)[counted].all()
         assert (np.diff(source, axis=1) == 1)[counted[:, 1:]].all()
+
+
+@pytest.mark.parametrize("options", [{"noise": 1e308}, {"trend": 1e308}, {"chirp": 1e308}, {"trend": 1e29}])
+@pytest.mark.parametrize("kind", SYNTHETIC)
+def test_values_too_large_to_compute_with_are_refused(kind: str, options: dict[str, float]) -> None:
+    settings = SYNTHETIC[kind](1).model_copy(update={"signal": Signal(**options)})
+    with pytest.raises(InvalidError, match="data: the values reach from"):
+        settings.build(0, 0)
 
 
 def test_nothing_that_is_scored_is_trained_on(settings: Any) -> None:

@@ -71,6 +71,15 @@ def test_the_time_column_is_checked_and_not_used(file: Path) -> None:
         build(file, time_column="yeer")
 
 
+@pytest.mark.parametrize("row", [0, 75])
+@pytest.mark.parametrize("value", [1e200, -1e308])
+def test_values_too_large_to_compute_with_are_refused(file: Path, row: int, value: float) -> None:
+    changed = VALUES.copy()
+    changed[row] = value
+    with pytest.raises(InvalidError, match="data: the values reach from"):
+        build(save(file, changed))
+
+
 def test_files_and_windows_that_do_not_fit(file: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         build(tmp_path / "none.csv")

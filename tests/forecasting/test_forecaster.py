@@ -7,8 +7,12 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from lstmcast.data.categories import Bins
 from lstmcast.errors import InvalidError
-from lstmcast.forecasting.rollout import CHUNK
+from lstmcast.forecasting.rollout import CHUNK, Forecaster
+from lstmcast.network.description import Network
+from lstmcast.network.engine import make_engine
+from lstmcast.network.parameters import Parameters
 
 L = 20
 
@@ -109,3 +113,53 @@ def test_windows_beyond_one_chunk_are_forecast_alike(make_forecaster):
 def test_a_network_that_adds_nothing_repeats_the_last_value(make_forecaster, sliding, rows):
     forecaster = make_forecaster(2, sliding=sliding, residual=True, value=0.0)
     np.testing.assert_array_equal(forecaster.rollout(rows, 4), np.repeat(rows[:, -1:], 4, axis=1))
+
+
+BINS = Bins(-1.0, 1.0, 8)
+
+
+@pytest.fixture
+def categorical(sliding):
+    """Return a maker of forecasters of classes, with random parameters times ``gain`` and biases for each class."""
+
+    def make(gain=1.0, biases=0.0, **options):
+        network = Network("gru", 8, (4,), (), 8, output="categorical")
+        parameters = Parameters(network)
+        parameters.initialize(network, np.random.default_rng(0))
+        parameters.values *= gain
+        parameters.views["head.0.bias"][:] += biases
+        engine = make_engine("numpy", network, parameters)
+        return Forecaster(engine, 1, 1000, sliding, BINS, **options)
+
+    return make
+
+
+def test_a_class_that_is_certain_is_the_forecast(categorical, rows):
+    forecaster = categorical(gain=0.0, biases=1e3 * (np.arange(8) == 5))
+    expected = np.full((3, 6, 1), BINS.centres[5])
+    np.testing.assert_allclose(forecaster.rollout(rows[:, :, :1], 6), expected, rtol=1e-12)
+    np.testing.assert_allclose(forecaster.next_step(rows[:, :, :1])[:, -6:], expected, rtol=1e-12)
+
+
+def test_paths_are_drawn_with_the_networks_chances(categorical, rows):
+    biases = np.log(np.arange(1, 9))
+    forecaster = categorical(gain=0.0, biases=biases, paths=2000)
+    chances = np.arange(1, 9) / 36
+    for step in islice(forecaster.stream_paths(rows[:1, :, :1]), 3):
+        found = np.bincount(BINS.encode(step).ravel(), minlength=8) / 2000
+        np.testing.assert_allclose(found, chances, atol=0.04)
+    np.testing.assert_allclose(forecaster.next_step(rows[:1, :, :1])[0, -1], chances @ BINS.centres, rtol=1e-12)
+
+
+def test_a_forecast_of_classes_is_the_mean_of_its_paths_and_begins_at_the_next_step(categorical, rows):
+    forecaster, history = categorical(gain=5.0, paths=4000), rows[:, :10, :1]
+    paths = np.stack(list(islice(forecaster.stream_paths(history), 3)), axis=2)
+    assert paths.shape == (3, 4000, 3, 1)
+    np.testing.assert_allclose(forecaster.rollout(history, 3), paths.mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(paths[:, :, 0].mean(axis=1), forecaster.next_step(rows[:, :11, :1])[:, 10], atol=0.05)
+
+
+def test_the_seed_decides_the_paths(categorical, rows):
+    first, again, other = (categorical(seed=seed).rollout(rows[:, :, :1], 5) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).all()

@@ -61,7 +61,7 @@ def test_each_failure_has_its_name(truth, verdict_on, name):
     assert "\n" not in verdict.text
 
 
-@pytest.mark.parametrize("name", FORECASTS.keys() - {"perfect"})
+@pytest.mark.parametrize("name", sorted(FORECASTS.keys() - {"perfect"}))
 def test_a_better_baseline_is_named_whatever_the_failure(truth, verdict_on, name):
     kind, make = FORECASTS[name]
     verdict = verdict_on(make(truth), {"mean": 3.0, "AR(2)": 1e-9, "last value": 0.5})

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lstmcast.training.checkpoints import Checkpoint
-from lstmcast.training.trainer import Stopped
+from lstmcast.training.optimizers import SGD
+from lstmcast.training.trainer import Diverged, Stopped
 
 STEPS = 8
 
@@ -72,6 +73,19 @@ def test_the_stopped_patience_is_taken_up_again(make_trainer, go, tmp_path):
     assert not second.finished
     go(second, 1)
     assert second.finished
+
+
+def test_a_training_that_diverges_after_it_was_taken_up_rolls_back_as_far(make_trainer, go, tmp_path):
+    fast = SGD(kind="sgd", learning_rate=1e6)
+    straight, resumed = (make_trainer(fast, batch_size=None) for _ in range(2))
+    go(straight, 1)
+    straight.state().save(tmp_path / "state")
+    resumed.restore(Checkpoint.load(tmp_path / "state"))
+    for trainer in (straight, resumed):
+        with pytest.raises(Diverged):
+            go(trainer, 1)
+        trainer.roll_back()
+    np.testing.assert_array_equal(resumed.engine.parameters.values, straight.engine.parameters.values)
 
 
 def test_a_state_does_not_change_with_the_training_that_goes_on(make_trainer, go):

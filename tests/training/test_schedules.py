@@ -137,7 +137,7 @@ def test_a_plateau_makes_the_rate_fall_as_torchs_does(rates, patience):
 def test_a_plateau_after_a_warm_up_begins_from_the_full_rate(rates):
     schedule = Plateau(kind="plateau", factor=0.5, patience=1, warmup_steps=3)
     found = rates(schedule, 9, validation={"every": 2}, validate=lambda: 1.0)
-    np.testing.assert_allclose(found, RATE * np.array([0.25, 0.5, 0.75, 1, 1, 1, 0.5, 0.5, 0.5]), rtol=1e-12)
+    np.testing.assert_allclose(found, RATE * np.array([0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 0.5]), rtol=1e-12)
 
 
 def test_no_rate_is_above_the_optimizers(make_trainer, go, schedule):

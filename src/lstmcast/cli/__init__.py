@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -11,10 +12,14 @@ from typing import Annotated, Never
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
+# pictures go to files: a backend for windows, or one that does not exist, must not stop us
+os.environ["MPLBACKEND"] = "agg"
+
 import typer
 
 from lstmcast import __version__
-from lstmcast.cli import config, evaluate, plot, predict, runs, sample, trace, train
+from lstmcast.cli import config, evaluate, gradcheck, plot, predict, runs, sample, trace, train
+from lstmcast.cli.output import abandon_stdout
 from lstmcast.errors import ExitCode, LstmcastError
 
 app = typer.Typer(
@@ -30,6 +35,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("plot")(plot.plot)
 app.command("sample")(sample.sample)
 app.command("trace")(trace.trace)
+app.command("gradcheck")(gradcheck.gradcheck)
 app.command("runs")(runs.runs)
 app.add_typer(config.app, name="config")
 
@@ -81,6 +87,10 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            abandon_stdout()
+            print(f"error: standard output: cannot be written: {error.strerror}", file=sys.stderr)
+            sys.exit(ExitCode.UNWRITABLE)
         print(
             f"error: internal error ({type(error).__name__}: {error}); this is a bug in lstmcast",
             file=sys.stderr,

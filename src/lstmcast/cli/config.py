@@ -57,11 +57,15 @@ def copy(
     if name not in shipped.names():
         raise NotFoundError(f"no shipped config {name!r}", f"there are {', '.join(shipped.names())}")
     data = getattr(load(name).generator, "path", None)
-    copies = {file: shipped.path(name)} | ({file.parent / Path(data).name: Path(data)} if data else {})
-    for target in copies:
+    copies = [(file, shipped.path(name))]
+    if data:
+        copies.append((file.parent / Path(data).name, Path(data)))
+    for target, _ in copies:
         if target.exists():
             raise UnwritableError(f"{target}: is there already", "choose another name, or remove it")
-    for target, source in copies.items():
+    if len({target for target, _ in copies}) < len(copies):
+        raise UnwritableError(f"{file}: is the name of the data that the config needs beside it", "choose another name")
+    for target, source in copies:
         write(target, source.read_bytes())
         emit(str(target))
 

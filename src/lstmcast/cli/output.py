@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -41,15 +42,15 @@ def emit_text(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        _abandon_stdout()
+        abandon_stdout()
         raise SystemExit(0) from None
     except OSError as error:
-        _abandon_stdout()
+        abandon_stdout()
         raise UnwritableError(f"standard output: cannot be written: {error.strerror or error}") from None
 
 
-def _abandon_stdout() -> None:
-    # what is left in the buffer must not fail once more at exit
+def abandon_stdout() -> None:
+    """Let go of standard output: what is left in the buffer must not fail once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -64,10 +65,10 @@ def show(item: RenderableType) -> None:
     """Print a table on standard output, as wide as the terminal or 120 columns."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    with console.capture() as captured:
-        console.print(item)
-    emit_text(captured.get())
+    terminal = sys.stdout.isatty()
+    text = io.StringIO()
+    Console(file=text, force_terminal=terminal, width=None if terminal else 120).print(item)
+    emit_text(text.getvalue())
 
 
 def say(text: str) -> None:

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
-import math
-from collections.abc import Iterable, Sequence
+import functools
+import operator
+import stat
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lstmcast.config import shipped
 from lstmcast.config.schema import Config
-from lstmcast.config.yaml_file import Document, YamlError, parse
+from lstmcast.config.yaml_file import MAX_DEPTH, Location, YamlError, parse
+from lstmcast.data.user_file import read_text, shorten, status
 from lstmcast.errors import InvalidError, LstmcastError, NotFoundError, UsageError
 
-UNIONS = ("data", "optimizer", "schedule")
+MAX_BYTES = 2**20
+MAX_PROBLEMS = 20
+# what a value should be, by pydantic's type of error, where pydantic's own words do not suit a YAML file
+EXPECTED = {
+    "model_type": "a mapping (`key: value` lines)",
+    "list_type": "a list",
+    "string_type": "text",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "too_short": "a list of {min_length} or more",
+    "too_long": "a list of {max_length} or fewer",
+    "string_too_short": "not empty",
+}
+
+
+class Problem(NamedTuple):
+    """Something wrong with a config, where, and perhaps a hint."""
+
+    location: Location
+    message: str
+    hint: str | None = None
 
 
 def find(name: str) -> Path:
@@ -26,15 +51,16 @@ def find(name: str) -> Path:
         NotFoundError: if there is neither.
     """
     path = Path(name)
-    if path.is_file():
+    found = status(path)
+    if found and stat.S_ISREG(found.st_mode):
         return path
     if name in shipped.names():
         return shipped.path(name)
-    if path.exists():
+    if found:
         raise NotFoundError(f"--config {name}: not a regular file")
     near = difflib.get_close_matches(path.stem, shipped.names(), n=1)
     raise NotFoundError(
-        f"--config {name}: no such file, and no shipped config of that name",
+        f"--config {shorten(name, 200)}: no such file, and no shipped config of that name",
         f"did you mean the shipped config {near[0]!r}?" if near else "see `lstmcast config list`",
     )
 
@@ -49,158 +75,188 @@ def load(name: str, overrides: Sequence[str] = (), seed: int | None = None) -> C
     """
     path = find(name)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        document = parse(text)
+        document = parse(read_text(path, MAX_BYTES))
     except YamlError as error:
         raise InvalidError(f"{path}:{error.line}: {error.message}") from None
     if not isinstance(document.value, dict):
         raise InvalidError(f"{path}:1: a config is a mapping (`key: value` lines), this is not one")
-    data = document.value.get("data")
-    for section in (data, data.get("source")) if isinstance(data, dict) else ():
-        if isinstance(section, dict) and isinstance(section.get("path"), str):
-            section["path"] = str(path.parent.resolve() / section["path"])
+    _anchor(document.value, path.parent)
     if seed is not None:
         overrides = [*overrides, f"seed={seed}"]
-    set_by: dict[tuple[str, ...], str] = {}
-    for override in overrides:
-        _apply(document.value, override, set_by)
-    return _validate(document, path, set_by)
+    tree = copy.deepcopy(document.value)
+    set_by = [(_apply(tree, override), override) for override in overrides]
+    # what is still relative was typed in a shell
+    _anchor(tree, Path())
+    config, problems, more = _check(tree)
+    if config:
+        return config
+    file_is_valid = bool(overrides) and _check(document.value)[0] is not None
+    raise _refusal(problems, more, set_by, file_is_valid, path, document.lines)
 
 
-def _apply(tree: dict[str, Any], override: str, set_by: dict[tuple[str, ...], str]) -> None:
+def _anchor(tree: dict[str, Any], folder: Path) -> None:
+    """Make the data's relative path an absolute one."""
+    section = tree.get("data")
+    while isinstance(section, dict):
+        # an empty path must not become the folder
+        if isinstance(section.get("path"), str) and section["path"]:
+            section["path"] = str((folder / section["path"]).absolute())
+        section = section.get("source")
+
+
+def _apply(tree: dict[str, Any], override: str) -> Location:
+    """Set one key; return where."""
     key, equals, text = override.partition("=")
-    keys = tuple(key.split("."))
-    if not equals or not all(keys):
+    *above, last = key.split(".")
+    if not equals or not all([*above, last]) or len(above) >= MAX_DEPTH:
         raise UsageError(
-            f"override {override!r}: not of the form KEY=VALUE", "for instance optimizer.learning_rate=1e-3"
+            f"override {shorten(repr(override))}: not of the form KEY=VALUE",
+            "for instance optimizer.learning_rate=1e-3",
         )
     try:
         value = parse(text).value
     except YamlError as error:
-        raise UsageError(f"override {override!r}: {error.message}") from None
-    if key in ("data.path", "data.source.path") and isinstance(value, str):
-        # typed in a shell, so relative to the shell's folder
-        value = str(Path(value).resolve())
+        raise UsageError(f"override {shorten(repr(override))}: {error.message}") from None
     node: Any = tree
-    for depth, part in enumerate(keys[:-1]):
+    location: Location = ()
+    for part in above:
+        place = _place(node, part, override, location)
+        location = (*location, place)
         if isinstance(node, dict):
-            if not isinstance(node.get(part), dict | list):
-                node[part] = {}
-            node = node[part]
-        else:
-            node = _item(node, part, override, keys[:depth])
+            node.setdefault(place)
+        if not isinstance(node[place], dict | list):
+            node[place] = {}
+        node = node[place]
+    place = _place(node, last, override, location)
+    node[place] = value
+    return (*location, place)
+
+
+def _place(node: dict[str, Any] | list[Any], part: str, override: str, location: Location) -> str | int:
+    """Return the key of ``node`` (which stands at ``location``), or the index in it, that a part of a path means."""
     if isinstance(node, dict):
-        node[keys[-1]] = value
-    else:
-        _item(node, keys[-1], override, keys[:-1])
-        node[int(keys[-1])] = value
-    set_by[keys] = override
+        return part
+    indices = [str(index) for index in range(len(node))]
+    if part not in indices:
+        where = ".".join(map(str, location))
+        raise UsageError(
+            f"override {shorten(repr(override))}: {where} is a list of {len(node)}; {shorten(part)} is not in it"
+        )
+    return indices.index(part)
 
 
-def _item(node: list[Any], part: str, override: str, above: tuple[str, ...]) -> Any:
-    if not part.isdecimal() or int(part) >= len(node):
-        raise UsageError(f"override {override!r}: {'.'.join(above)} is a list of {len(node)}; {part} is not in it")
-    return node[int(part)]
-
-
-def _validate(document: Document, path: Path, set_by: dict[tuple[str, ...], str]) -> Config:
+def _check(tree: dict[str, Any]) -> tuple[Config | None, list[Problem], int]:
+    """Return the valid config, or the first problems and the number of those left out."""
     try:
-        config = Config.model_validate(document.value)
+        config = Config.model_validate(tree)
     except ValidationError as error:
-        problems = [_explain(details) for details in error.errors(include_url=False)]
-    else:
-        problems = [(tuple(key.split(".")), f"{key}: {message}", None) for key, message in config.contradictions()]
-        if not problems:
-            return config
-    lines, blamed = [], True
-    for location, message, hint in problems:
-        override = next((set_by[location[:n]] for n in range(len(location), 0, -1) if location[:n] in set_by), None)
-        blamed = blamed and override is not None
-        where = f"override {override!r}" if override else _where(document, path, location)
-        lines.append(f"{where}: {message}" + (f" ({hint})" if hint and len(problems) > 1 else ""))
-    kind: type[LstmcastError] = UsageError if blamed else InvalidError
-    raise kind("\n".join(lines), problems[0][2] if len(problems) == 1 else None)
+        errors = error.errors(include_url=False)
+        return None, [_explain(details) for details in errors[:MAX_PROBLEMS]], max(0, len(errors) - MAX_PROBLEMS)
+    problems = [Problem(tuple(key.split(".")), f"{key}: {message}") for key, message in config.contradictions()]
+    return None if problems else config, problems, 0
 
 
-def _where(document: Document, path: Path, location: tuple[str, ...]) -> str:
+def _refusal(
+    problems: Sequence[Problem],
+    more: int,
+    set_by: Sequence[tuple[Location, str]],
+    file_is_valid: bool,
+    path: Path,
+    lines: dict[Location, int],
+) -> LstmcastError:
+    """Name for each problem the last override at, above or below it, or the file and line.
+
+    If the file is valid without them, the overrides are to blame for what appears elsewhere too.
+    """
+    everyone = [override for _, override in set_by] if file_is_valid else []
+    messages, blamed = [], True
+    for problem in problems:
+        near = [override for location, override in set_by if all(map(operator.eq, location, problem.location))]
+        culprits = near[-1:] or everyone
+        blamed = blamed and bool(culprits)
+        where = _where(path, lines, problem.location)
+        if culprits:
+            where = f"override {', '.join(shorten(repr(override)) for override in culprits)}"
+        hint = f" ({problem.hint})" if problem.hint and len(problems) > 1 else ""
+        messages.append(f"{where}: {problem.message}{hint}")
+    if more:
+        messages.append(f"and {more} more")
+    kind = UsageError if blamed else InvalidError
+    return kind("\n".join(messages), problems[0].hint if len(problems) == 1 else None)
+
+
+def _where(path: Path, lines: dict[Location, int], location: Location) -> str:
     """Name the file and the line of a key, or of the innermost section that exists around it."""
-    known = {tuple(map(str, key)): line for key, line in document.lines.items()}
     for length in range(len(location), 0, -1):
-        if location[:length] in known:
-            return f"{path}:{known[location[:length]]}"
+        if location[:length] in lines:
+            return f"{path}:{lines[location[:length]]}"
     return str(path)
 
 
-def _explain(details: ErrorDetails) -> tuple[tuple[str, ...], str, str | None]:
+def _explain(details: ErrorDetails) -> Problem:
     """Turn one of pydantic's errors into where, what and a hint."""
-    location = [str(part) for part in details["loc"]]
-    if len(location) > 1 and location[0] in UNIONS:
-        # pydantic names the union's member after the section
-        del location[1]
-    key = ".".join(location)
-    found = details["input"]
-    context = details.get("ctx", {})
-    kind = details["type"]
+    location, section, node = _follow(details["loc"])
+    key = shorten(".".join(map(str, location)))
+    found, context, kind = details["input"], details.get("ctx", {}), details["type"]
+    wrong = f"{key}: {shorten(repr(found))} is"
     if kind == "extra_forbidden":
-        allowed = _siblings(details["loc"])
-        near = difflib.get_close_matches(location[-1], allowed, n=1, cutoff=0.5)
+        allowed = list(section["properties"])
         message = f"{key}: no such key; allowed are {', '.join(allowed)}"
-        return tuple(location), message, f"did you mean {near[0]!r}?" if near else None
+        return Problem(location, message, _nearest(location[-1], allowed, cutoff=0.5))
     if kind == "missing":
-        return tuple(location), f"{key}: missing; it must be given", None
-    if kind in ("union_tag_not_found", "union_tag_invalid"):
-        allowed = [name.strip(" '") for name in context.get("expected_tags", _kinds(location[0])).split(",")]
-        wanted = found.get("kind") if isinstance(found, dict) else found
-        near = difflib.get_close_matches(str(wanted), allowed, n=1)
-        what = f"{wanted!r} is not one of" if wanted is not None else "missing; it must be one of"
-        message = f"{key}.kind: {what} {', '.join(allowed)}"
-        return (*location, "kind"), message, f"did you mean {near[0]!r}?" if near else None
+        return Problem(location, f"{key}: missing; it must be given")
     if kind == "literal_error":
-        expected = str(context["expected"]).replace("'", "")
-        near = difflib.get_close_matches(str(found), expected.replace(" or ", ", ").split(", "), n=1)
-        message = f"{key}: {found!r} is not one of {expected.replace(' or ', ', ')}"
-        return tuple(location), message, f"did you mean {near[0]!r}?" if near else None
-    text = details["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    return tuple(location), f"{key}: {_short(found)} is wrong: it should be {text}", None
+        allowed = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return Problem(location, f"{wrong} not one of {', '.join(allowed)}", _nearest(found, allowed))
+    if kind == "model_attributes_type":
+        kinds = _kinds(node)
+        hint = f"write {{kind: {found}}}" if found in kinds else None
+        return Problem(location, f"{wrong} wrong: it should be a mapping with a kind: {', '.join(kinds)}", hint)
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        kinds, wanted = _kinds(node), found.get("kind")
+        what = "missing; it must be" if wanted is None else f"{shorten(repr(wanted))} is not"
+        return Problem((*location, "kind"), f"{key}.kind: {what} one of {', '.join(kinds)}", _nearest(wanted, kinds))
+    expected = EXPECTED.get(kind, "").format(**context) or details["msg"].removeprefix("Input should be ")
+    return Problem(location, f"{wrong} wrong: it should be {expected}")
 
 
-def _short(value: Any) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _nearest(word: Any, allowed: Sequence[str], cutoff: float = 0.6) -> str | None:
+    near = difflib.get_close_matches(str(word), allowed, n=1, cutoff=cutoff)
+    return f"did you mean {near[0]!r}?" if near else None
 
 
-def _kinds(section: str) -> str:
-    schema = Config.model_json_schema()
-    return ", ".join(schema["properties"][section]["discriminator"]["mapping"])
+def _follow(parts: Location) -> tuple[Location, dict[str, Any], dict[str, Any]]:
+    """Follow one of pydantic's locations through the JSON Schema.
 
-
-def _siblings(location: Iterable[str | int]) -> list[str]:
-    """Return the keys allowed beside the last part of one of pydantic's locations."""
-    schema = Config.model_json_schema()
-    node: dict[str, Any] = schema
-    for part in list(location)[:-1]:
-        if "mapping" in node.get("discriminator", {}):
-            node = _resolve(schema, {"$ref": node["discriminator"]["mapping"][part]})
-        elif isinstance(part, int):
-            node = _resolve(schema, node["items"])
+    Returns:
+        The location without the kinds that pydantic names in it, the schema of the section around its last
+        part, and the schema of that part.
+    """
+    location: Location = ()
+    section, node = {}, _schema()
+    for part in parts:
+        if "discriminator" in node:
+            node = _resolve({"$ref": node["discriminator"]["mapping"][part]})
         else:
-            node = _resolve(schema, node["properties"][part])
-    return list(node["properties"])
+            location, section = (*location, part), node
+            node = _resolve(node["items"] if isinstance(part, int) else node["properties"].get(part, {}))
+    return location, section, node
 
 
-def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return Config.model_json_schema()
+
+
+def _resolve(node: dict[str, Any]) -> dict[str, Any]:
     """Follow a reference, through an optional section's ``anyOf``."""
-    for choice in node.get("anyOf", []):
-        if "$ref" in choice or "items" in choice:
-            return _resolve(schema, choice)
+    node = next((choice for choice in node.get("anyOf", ()) if "$ref" in choice or "items" in choice), node)
     if "$ref" in node:
-        target: dict[str, Any] = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
-        return target
+        node = _schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
     return node
+
+
+def _kinds(union: dict[str, Any]) -> list[str]:
+    """Return the kinds of a union in the order in which they are declared."""
+    kinds = {reference: kind for kind, reference in union["discriminator"]["mapping"].items()}
+    return [kinds[member["$ref"]] for member in union["oneOf"]]

@@ -137,10 +137,7 @@ class WindowSampler:
         count = self._inputs.shape[0] * self._inputs.shape[1]
         size = batch_size or count
         check_batch_size(batch_size, count, "training windows")
-        if warmup >= timesteps and not last_step:
-            raise InvalidError(
-                f"training.warmup: {warmup} masks all {timesteps} steps of a window", f"use less than {timesteps}"
-            )
+        check_warmup(warmup, timesteps, "a window", last_step=last_step)
         self._epochs = Epochs(count, size, seed=seed, shuffle=shuffle, drop_last=drop_last)
         self.batches_per_epoch: int | None = self._epochs.batches
         self._weights = loss_weights(np.full(size, timesteps), timesteps, last_step=last_step, warmup=warmup)
@@ -183,9 +180,10 @@ class SequenceSampler:
         """Draw from sequences ``(L_n, F)``; inputs are all but the last step, targets all but the first.
 
         Raises:
-            InvalidError: if the batch is larger than the number of sequences.
+            InvalidError: if the batch is larger than the number of sequences, or the warm-up masks the shortest.
         """
         check_batch_size(batch_size, len(sequences), "training sequences")
+        check_warmup(warmup, min(map(len, sequences)) - 1, "the shortest sequence", last_step=last_step)
         size = batch_size or len(sequences)
         self._epochs = Epochs(len(sequences), size, seed=seed, shuffle=shuffle, drop_last=drop_last)
         self.batches_per_epoch: int | None = self._epochs.batches
@@ -211,6 +209,18 @@ def check_batch_size(batch_size: int | None, count: int, what: str) -> None:
         raise InvalidError(
             f"training.batch_size: {batch_size} is more than the {count} {what}",
             f"use at most {count}, or null to take all of them at once",
+        )
+
+
+def check_warmup(warmup: int, timesteps: int, what: str, *, last_step: bool) -> None:
+    """Refuse a warm-up that leaves none of ``timesteps`` steps to be counted.
+
+    Raises:
+        InvalidError: if it does.
+    """
+    if warmup >= timesteps and not last_step:
+        raise InvalidError(
+            f"training.warmup: {warmup} masks all {timesteps} steps of {what}", f"use less than {timesteps}"
         )
 
 
@@ -250,10 +260,7 @@ class SegmentSampler:
                 "training.batch_size: null (all data at once) is not possible with random segments",
                 "give a number",
             )
-        if warmup >= minimum and not last_step:
-            raise InvalidError(
-                f"training.warmup: {warmup} masks all of a segment of data.min_timesteps {minimum} steps"
-            )
+        check_warmup(warmup, minimum, "the shortest segment", last_step=last_step)
         self._rows, self._horizon, self._minimum, self._maximum = rows, horizon, minimum, maximum
         self._size, self._last_step, self._warmup = batch_size, last_step, warmup
         self._random = np.random.default_rng(seed)

@@ -22,7 +22,7 @@ class Bins:
     def encode(self, values: Array) -> Array:
         """Return the bin of each value, in the same shape."""
         share = (values - self.low) / (self.high - self.low)
-        codes: Array = np.clip((share * self.classes).astype(np.int64), 0, self.classes - 1)
+        codes: Array = np.clip(share * self.classes, 0, self.classes - 1).astype(np.int64)
         return codes
 
     @property

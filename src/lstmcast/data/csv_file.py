@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from lstmcast.arrays import Array
-from lstmcast.errors import InvalidError, NotFoundError
+from lstmcast.data.user_file import read_text, shorten
+from lstmcast.errors import InvalidError
 
 MAX_BYTES = 512 * 2**20
 # Python's float() would also take 1_000, full-width digits, nan and infinity
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+QUOTED = re.compile(r'"[^"]*"')
 
 
 def read_columns(path: Path, columns: list[str], time_column: str | None = None) -> Array:
@@ -28,28 +31,18 @@ def read_columns(path: Path, columns: list[str], time_column: str | None = None)
         NotFoundError: if there is no such file.
         InvalidError: if the file is not such a CSV file, a column is missing, or a value is no finite number.
     """
-    if not path.exists():
-        raise NotFoundError(f"{path}: no such file")
-    if not path.is_file():
-        raise InvalidError(f"{path}: not a regular file")
-    if path.stat().st_size > MAX_BYTES:
-        raise InvalidError(f"{path}: {path.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read")
+    text = read_text(path, MAX_BYTES)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _parse(path, file, columns, time_column)
-    except UnicodeDecodeError as error:
-        raise InvalidError(f"{path}: not UTF-8 text (byte {error.start})", "save the file as UTF-8") from None
+        return _parse(path, io.StringIO(text), columns, time_column)
     except csv.Error as error:
         raise InvalidError(f"{path}: not a CSV file: {error}") from None
-    except OSError as error:
-        raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _parse(path: Path, lines: Iterator[str], columns: list[str], time_column: str | None) -> Array:
     first = next(lines, "")
-    separator = max(",;\t", key=first.count)
+    separator = max(",;\t", key=QUOTED.sub("", first).count)
     header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
-    if not header:
+    if not any(header):
         raise InvalidError(f"{path}:1: no header line; the first line must name the columns")
     wanted = [*columns, *([time_column] if time_column else [])]
     for name in wanted:
@@ -57,11 +50,12 @@ def _parse(path: Path, lines: Iterator[str], columns: list[str], time_column: st
             found = "more than one column is" if name in header else "no column is"
             near = difflib.get_close_matches(name, header, n=1)
             raise InvalidError(
-                f"{path}:1: {found} named {name!r}; the columns are {', '.join(map(repr, header))}",
+                f"{path}:1: {found} named {shorten(repr(name))};"
+                f" the columns are {shorten(', '.join(map(repr, header)), 500)}",
                 f"did you mean {near[0]!r}?" if near and name not in header else None,
             )
     if len(set(columns)) < len(columns):
-        raise InvalidError(f"data.columns: {', '.join(columns)}: a column is named twice")
+        raise InvalidError(f"data.columns: {shorten(', '.join(columns))}: a column is named twice")
     where = [header.index(name) for name in columns]
     values: list[list[float]] = []
     reader = csv.reader(lines, delimiter=separator)
@@ -88,6 +82,9 @@ def _number(path: Path, line: int, column: str, text: str) -> float:
             return value
     if text == "" or text.lower() in {"na", "nan", "null", "none", "n/a", "-"}:
         raise InvalidError(
-            f"{path}:{line}: column {column!r} has no value ({text!r})", "fill the gap or leave the row out"
+            f"{path}:{line}: column {shorten(repr(column))} has no value ({text!r})",
+            "fill the gap or leave the row out",
         )
-    raise InvalidError(f"{path}:{line}: column {column!r} holds {text[:40]!r}, which is no finite decimal number")
+    raise InvalidError(
+        f"{path}:{line}: column {shorten(repr(column))} holds {shorten(repr(text))}, which is no finite decimal number"
+    )

@@ -12,6 +12,9 @@ from lstmcast.data.batches import Sampler
 from lstmcast.data.categories import Bins
 from lstmcast.errors import InvalidError
 
+# the square of this, times the scale, is a finite number
+MAX_MAGNITUDE = 1e30
+
 
 @dataclass(frozen=True)
 class Scaler:
@@ -30,7 +33,9 @@ class Scaler:
         """Fit to ``values`` (..., F); a constant feature keeps the scale 1."""
         flat = values.reshape(-1, values.shape[-1])
         scale = flat.std(axis=0)
-        return cls(flat.mean(axis=0), np.where(scale > 0, scale, 1.0))
+        # the deviation of equal values is a rounding error, not always 0
+        varies = scale > 1e-14 * np.abs(flat).max(axis=0)
+        return cls(flat.mean(axis=0), np.where(varies, scale, 1.0))
 
     def apply(self, values: Array) -> Array:
         """From the user's units to the network's."""
@@ -86,6 +91,21 @@ class Dataset:
     shortest: int
     sampler: Callable[..., Sampler]
     bins: Bins | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what a network or a metric could not compute with.
+
+        Raises:
+            InvalidError: if a value, or the scale, is not finite or beyond `MAX_MAGNITUDE`.
+        """
+        held = [held.rows for held in (self.validation, self.test) if held]
+        for values in (self.scaler.mean, self.scaler.scale, self.train, *held):
+            low, high = values.min(), values.max()
+            if not -MAX_MAGNITUDE <= low <= high <= MAX_MAGNITUDE:
+                raise InvalidError(
+                    f"data: the values reach from {low:g} to {high:g}; they must lie within ±{MAX_MAGNITUDE:g}",
+                    "choose a smaller unit, or smaller numbers in data.signal",
+                )
 
     @property
     def features(self) -> int:

@@ -20,7 +20,7 @@ class RandomSegments(Section):
 
     kind: Literal["random_segments"]
     length: int = Field(2000, gt=0, le=100_000_000, description="steps of the sine")
-    scale: float = Field(20.0, gt=0, description="steps per radian: the period is 2π scale steps")
+    scale: float = Field(20.0, ge=1e-9, le=1e9, description="steps per radian: the period is 2π scale steps")
     min_timesteps: int = Field(2, gt=0, description="steps of the shortest segment")
     max_timesteps: int = Field(100, gt=0, description="steps of the longest segment")
     horizon: int = Field(1, gt=0, description="steps from an input to its target")

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
 from lstmcast.data.batches import WindowSampler
@@ -38,8 +39,9 @@ class Series(Section):
         values = read_columns(Path(self.path), self.columns, self.time_column)
         borders = Borders.cut(len(values), self.validation_share, self.test_share)
         check_window("training part", borders.train, self.timesteps, self.horizon)
-        scaler = Scaler.fit(values[: borders.train])
-        rows = scaler.apply(values)[None]
+        with np.errstate(over="ignore", invalid="ignore"):  # `Dataset` refuses what overflows
+            scaler = Scaler.fit(values[: borders.train])
+            rows = scaler.apply(values)[None]
         train = rows[:, : borders.train]
         return Dataset(
             columns=tuple(self.columns),

@@ -34,6 +34,7 @@ class Signal(Section):
     trend: float = Field(0.0, description="slope of a line, per step")
     sines: list[Sine] = Field([], description="sines added to the main one")
 
+    @np.errstate(over="ignore", invalid="ignore")  # `Dataset` refuses what overflows
     def sample(self, angle: Array, random: np.random.Generator) -> Array:
         """Sample the signal whose main sine has phase ``angle`` (L, N), in radians, at steps 0 to L - 1.
 

@@ -26,9 +26,9 @@ class SineBank(Section):
     kind: Literal["sine_bank"]
     sequences: int = Field(100, gt=1, le=1_000_000, description="rows")
     length: int = Field(1000, gt=1, le=100_000_000, description="steps in a row")
-    scale: float = Field(20.0, gt=0, description="steps per radian: the period is 2π scale steps")
+    scale: float = Field(20.0, ge=1e-9, le=1e9, description="steps per radian: the period is 2π scale steps")
     phases: Literal["integer", "real"] = Field("integer", description="draw whole or real phases")
-    phase_range: float | None = Field(None, gt=0, description="phases lie in ± this many steps; null: 4 scale")
+    phase_range: float | None = Field(None, gt=0, le=1e9, description="phases lie in ± this many steps; null: 4 scale")
     phase_seed: int | None = Field(
         None, ge=0, lt=2**32, description="draw whole phases as NumPy's legacy generator does from this seed"
     )
@@ -42,11 +42,12 @@ class SineBank(Section):
 
     def _phases(self, random: np.random.Generator) -> Array:
         reach = 4 * self.scale if self.phase_range is None else self.phase_range
+        # a reach below one step leaves the phase 0
+        low, high = -int(reach), max(int(reach), 1)
         if self.phase_seed is not None:
-            legacy = np.random.RandomState(self.phase_seed)
-            return legacy.randint(-int(reach), int(reach), self.sequences)
+            return np.random.RandomState(self.phase_seed).randint(low, high, self.sequences)
         if self.phases == "integer":
-            return random.integers(-int(reach), int(reach), self.sequences, endpoint=int(reach) == 0)
+            return random.integers(low, high, self.sequences)
         return random.uniform(-reach, reach, self.sequences)
 
     def build(self, seed: int, future: int) -> Dataset:
@@ -61,7 +62,7 @@ class SineBank(Section):
                 f"data: test_sequences {self.test_sequences} + validation_sequences {self.validation_sequences}"
                 f" leave none of the {self.sequences} sequences for training"
             )
-        timesteps = self.timesteps or self.length - self.horizon
+        timesteps = self.timesteps or max(1, self.length - self.horizon)
         check_window("row", self.length, timesteps, self.horizon)
         random = np.random.default_rng(seed)
         t = np.arange(self.length + future)[:, None]

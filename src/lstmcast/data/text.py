@@ -15,7 +15,8 @@ from lstmcast.arrays import Array
 from lstmcast.data.batches import Sampler, SequenceSampler, WindowSampler
 from lstmcast.data.categories import OneHotSampler
 from lstmcast.data.dataset import Borders, check_window
-from lstmcast.errors import InvalidError, NotFoundError
+from lstmcast.data.user_file import read_text
+from lstmcast.errors import InvalidError
 from lstmcast.settings import Section
 
 MAX_BYTES = 64 * 2**20
@@ -112,19 +113,9 @@ class Text(Section):
         return Tokens(vocabulary, *parts, lines=self.mode == "lines", shortest=shortest, sampler=sampler)
 
     def _read(self) -> str:
-        path = Path(self.path)
-        if not path.exists():
-            raise NotFoundError(f"{path}: no such file")
-        if not path.is_file() or path.stat().st_size > MAX_BYTES:
-            raise InvalidError(f"{path}: not a regular file of at most {MAX_BYTES:,} bytes")
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InvalidError(f"{path}: not UTF-8 text (byte {error.start})") from None
-        except OSError as error:
-            raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from None
+        text = read_text(Path(self.path), MAX_BYTES)
         if START in text or END in text:
-            raise InvalidError(f"{path}: holds the characters U+E000 or U+E001, which mark start and end here")
+            raise InvalidError(f"{self.path}: holds the characters U+E000 or U+E001, which mark start and end here")
         return text.lower() if self.lowercase else text
 
     @staticmethod

@@ -19,8 +19,8 @@ class WindowedSine(Section):
 
     kind: Literal["windowed_sine"]
     length: int = Field(50_000, gt=0, le=100_000_000, description="points on the grid")
-    duration: float = Field(10.0, gt=0, description="the grid covers t in [0, duration]")
-    angular_frequency: float = Field(10.0, gt=0, description="ω, in radians per unit of t")
+    duration: float = Field(10.0, gt=0, le=1e9, description="the grid covers t in [0, duration]")
+    angular_frequency: float = Field(10.0, gt=0, le=1e9, description="ω, in radians per unit of t")
     timesteps: int = Field(10, gt=0, description="steps in a window")
     horizon: int = Field(1, gt=0, description="steps from a window's last value to its target")
     validation_share: float = Field(0.0, ge=0, lt=1, description="share of the series, between train and test")

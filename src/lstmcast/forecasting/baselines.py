@@ -145,7 +145,8 @@ def find_period(rows: Array) -> int | None:
     """Find the period of ``rows`` (N, L, F), in whole steps: the lag of the highest peak of the autocorrelation.
 
     Returns:
-        The lag, at least 2 and at most half of L; None if the autocorrelation has no peak above 0.1.
+        The lag, at least 2 and at most half of L; None if the autocorrelation has no peak above 0.1, or none
+        above four standard deviations of white noise's, 1/√(N L).
     """
     L = rows.shape[1]
     centred = rows - rows.mean(axis=1, keepdims=True)
@@ -159,7 +160,7 @@ def find_period(rows: Array) -> int | None:
     if not len(peaks):
         return None
     best = int(peaks[correlation[peaks].argmax()])
-    if correlation[best] <= 0.1 * correlation[0]:
+    if correlation[best] <= max(0.1, 4 / np.sqrt(rows.shape[0] * L)) * correlation[0]:
         return None
     # fewer products at longer lags pull the peak to the left: divide by their number beside it
     near = np.arange(best - 1, best + 2)
@@ -186,7 +187,7 @@ def fit_autoregression(rows: Array) -> Array:
     tail = np.cumsum(R[::-1, -1] ** 2)[::-1]
     orders = np.arange(1, order + 1)
     # below this share of the variance a residual is rounding: the smallest order that reaches it is enough
-    floor = 1e-24 * count * max(float(lags[:, 0].var()), 1e-300)
+    floor = 1e-24 * count * max(float(lags[:, 0].var()), 1e-200)
     variance = np.maximum(tail[np.minimum(orders + 1, len(tail) - 1)], floor) / count
     criterion = count * np.log(variance) + 2 * (orders + 1)
     p = int(orders[criterion.argmin()])

@@ -38,7 +38,8 @@ def judge(forecast: Array, truth: Array, scale: Array, model_rmse: float, baseli
     kind, how = _failure(forecast, truth, scale, holds)
     label, best = min(baselines.items(), key=lambda item: item[1])
     if model_rmse <= best:
-        beside = f"beats every baseline; the next is {label}, with {best / max(model_rmse, 1e-300):.2g} times its error"
+        times = "over 1,000" if best > 1000 * model_rmse else f"{best / model_rmse:.2g}" if best else "1"
+        beside = f"beats every baseline; the next is {label}, with {times} times its error"
     else:
         beside = f"trails {label}, which has {_share(best / model_rmse)} of its error"
         kind = "trails_baseline" if kind == "holds" else kind

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
-from lstmcast.gradients import edits
+from lstmcast.gradients import sums
 from lstmcast.gradients.formulas import Program, program
 from lstmcast.gradients.problem import Model
 from lstmcast.gradients.reference import Fault, Schedule
 
-SCALES = {
-    "2": "doubled",
-    "0.5": "halved",
-    "-1": "with the wrong sign",
-    "B": "multiplied by the batch size",
-    "1 / B": "divided by the batch size once too often",
-    "T": "multiplied by the number of steps",
-    "1 / T": "divided by the number of steps once too often",
-    "O": "multiplied by the number of outputs",
-    "1 / O": "divided by the number of outputs once too often",
-    "1 / (B * T)": "divided by batch size and steps once too often",
-    "B / T": "divided by the number of steps where the batch size belongs",
-    "T / B": "divided by the batch size where the number of steps belongs",
-}
-
 
 @cache
 def catalogue(model: Model) -> tuple[Fault, ...]:
-    """Return every mistake that can be made in a model's backward pass, the known ones first."""
+    """Return the known mistakes that can be made in a model's backward pass."""
     right = program(model)
-    known = [
-        *_loss_gradient(right),
-        *_head(right),
-        *_schedules(right),
-        *_cell(model, right),
-        *_activations(model, right),
-        *_path(model, right),
-        *_sums(model, right),
-    ]
+    return distinct(
+        right,
+        [
+            *_loss_gradient(),
+            *_head(),
+            *_schedules(right),
+            *_cell(model),
+            *_activations(model, right),
+            *_path(model, right),
+            *sums.summed(model, right),
+        ],
+    )
+
+
+def distinct(right: Program, faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    """Leave out what changes nothing and what is there already."""
     seen: dict[tuple[object, ...], Fault] = {}
-    for fault in (*known, *_slices(model, right), *_gate_families(model, right), *edits.derived(model, right)):
+    for fault in faults:
         key = (tuple(sorted(fault.changes.items())), fault.schedule and fault.words, tuple(fault.start.items()))
         if any(right.get(label) != text for label, text in fault.changes.items()) or not fault.changes:
             seen.setdefault(key, fault)
@@ -51,7 +43,7 @@ def _one(label: str, text: str, words: str, slot: str = "") -> Fault:
     return Fault(slot or label, words, {label: f"{label} = {text}"})
 
 
-def _loss_gradient(right: Program) -> Iterator[Fault]:
+def _loss_gradient() -> Iterator[Fault]:
     cases = {
         "k * (t == T - 1) * (p[t] - y[t])": "only the last step's loss is propagated",
         "k * (t == 0) * (p[t] - y[t])": "only the first step's loss is propagated",
@@ -83,15 +75,19 @@ def _loss_gradient(right: Program) -> Iterator[Fault]:
     }
     for text, words in cases.items():
         yield _one("dy", text, f"loss gradient: {words}")
-    for scale, words in SCALES.items():
+    for scale, words in sums.SCALES.items():
         yield _one("dy", f"{scale} * k * counted[t] * (p[t] - y[t])", f"loss gradient: {words}")
 
 
-def _head(right: Program) -> Iterator[Fault]:
+def _head() -> Iterator[Fault]:
     cases = {
         "dy @ Wy + dh_next": "the head's weight is not transposed",
         "dy * Wy.T + dh_next": "a product element by element stands where a matrix product belongs",
         "dy * Wy + dh_next": "a product element by element stands where a matrix product belongs",
+        "k * counted[t+1] * (p[t+1] - y[t+1]) @ Wy.T + dh_next": (
+            "each step's loss enters one step too early: the way back skips the step of the loss itself"
+        ),
+        "k * counted[t-1] * (p[t-1] - y[t-1]) @ Wy.T + dh_next": "each step's loss enters one step too late",
         "dh_next": "the loss does not reach the state: the head's part is left out",
         "dy + dh_next": "the head's weight is left out",
         "dy.sum(1, keepdims=True) * np.ones((B, H)) + dh_next": "the outputs are summed, without the head's weight",
@@ -115,15 +111,14 @@ def _steps(words: str, steps: Callable[[int], Schedule]) -> Fault:
     return Fault("steps", words, schedule=steps)
 
 
-def _per_source(reach: int, skip: int = 0, afresh: bool = True, ascending: bool = False) -> Callable[[int], Schedule]:
+def _per_source(reach: int, afresh: bool = True, ascending: bool = False) -> Callable[[int], Schedule]:
     """For each step of the loss, go back from it, at most ``reach`` steps."""
 
     def steps(T: int) -> Schedule:
-        found: Schedule = []
+        found: list[tuple[int, int | None, bool]] = []
         for source in range(T) if ascending else reversed(range(T)):
-            start = source - skip
-            back = range(start, max(-1, start - reach), -1)
-            found += [(t, source, afresh and t == start) for t in back]
+            back = range(source, max(-1, source - reach), -1)
+            found += [(t, source, afresh and t == source) for t in back]
         return found
 
     return steps
@@ -132,7 +127,6 @@ def _per_source(reach: int, skip: int = 0, afresh: bool = True, ascending: bool 
 def _schedules(right: Program) -> Iterator[Fault]:
     for reach in (1, 2, 3):
         yield _steps(f"each step's loss is followed back for {reach} step(s) only", _per_source(reach))
-    yield _steps("the way back from each step's loss skips that step itself", _per_source(10**6, skip=1))
     for ascending in (False, True):
         yield _steps(
             "buffers keep what the previous step's loss left in them",
@@ -142,7 +136,7 @@ def _schedules(right: Program) -> Iterator[Fault]:
     yield _steps("the last step is left out", lambda T: [(t, None, False) for t in reversed(range(T - 1))])
     yield _steps("the first step is left out", lambda T: [(t, None, False) for t in range(T - 1, 0, -1)])
     yield _steps("only the last step is visited", lambda T: [(T - 1, None, False)])
-    yield _steps("only the first step is visited", lambda T: [(0, None, False)])
+    yield _steps("only the first step is visited", lambda T: [(0, None, False)][:T])
     for name in ("dh_next", "dc_next"):
         if any(name in text for text in right.values()):
             yield Fault("start", f"{name} starts as ones, not zeros, after the last step", start={name: 1.0})
@@ -155,7 +149,7 @@ def _schedules(right: Program) -> Iterator[Fault]:
             yield Fault("start", f"{kind} starts as ones, not zeros", start=dict.fromkeys(chosen, 1.0))
 
 
-def _cell(model: Model, right: Program) -> Iterator[Fault]:
+def _cell(model: Model) -> Iterator[Fault]:
     if model.cell == "lstm":
         yield from _lstm()
     elif model.cell == "gru":
@@ -348,150 +342,3 @@ def _path(model: Model, right: Program) -> Iterator[Fault]:
     else:
         yield _one("dh_next", "dh @ Wh_h.T", "path back to the previous state: taken before tanh's derivative")
         yield _one("dh_next", "dah @ (Wh_h @ Wy).T", "path back to the previous state: through the head's weight too")
-
-
-def _groups(model: Model) -> dict[str, list[str]]:
-    """Return the sets of parameters that programs keep in one array or treat alike, by name."""
-    by_kind = {kind: [role for role in model.roles if role.startswith(f"{kind}_")] for kind in ("Wx", "Wh", "b", "bh")}
-    groups = {role: [role] for role in model.roles}
-    for kind, roles in by_kind.items():
-        groups[kind] = roles
-    for gate in model.gates:
-        groups[f"Wx_{gate}, Wh_{gate}"] = [role for role in (f"Wx_{gate}", f"Wh_{gate}") if role in model.roles]
-        groups[f"gate {gate}"] = [role for role in model.roles if role.endswith(f"_{gate}")]
-    weights = by_kind["Wx"] + by_kind["Wh"]
-    biases = by_kind["b"] + by_kind["bh"]
-    last = [role for role in ("Wy", "by") if role in model.roles]
-    groups |= {
-        "Wx, Wh": weights,
-        "Wh, b": by_kind["Wh"] + biases,
-        "b, bh": biases,
-        "Wx, Wh, b": weights + biases,
-        "b, by": [*biases, *last[1:]],
-        "Wx, Wh, Wy": [*weights, *last[:1]],
-        "Wy, by": last,
-        "all": list(model.roles),
-    }
-    unique: dict[tuple[str, ...], str] = {}
-    for name, roles in groups.items():
-        if roles:
-            unique.setdefault(tuple(roles), name)
-    return {name: list(roles) for roles, name in unique.items()}
-
-
-def _sums(model: Model, right: Program) -> Iterator[Fault]:
-    """The sums over steps and samples: one array, one gate's arrays, or many arrays alike."""
-    for name, roles in _groups(model).items():
-        slot = f"d{roles[0]}" if len(roles) == 1 else "sums"
-        for words, change in _sum_mistakes(roles).items():
-            texts = {f"d{role}": change(right[f"d{role}"], role) for role in roles}
-            yield Fault(slot, f"gradient of {name}: {words}", texts)
-
-
-def _product(text: str) -> tuple[str, str, str]:
-    """Split ``dW += left.T @ delta`` or ``db += delta.sum(0)``; a bias has no left."""
-    label, _, right = text.partition(" += ")
-    if "@" not in right:
-        return label, "", right.removesuffix(".sum(0)")
-    left, _, delta = right.partition(".T @ ")
-    return label, left, delta
-
-
-def _sum_mistakes(roles: Sequence[str]) -> dict[str, Callable[[str, str], str]]:
-    def scaled(factor: str) -> Callable[[str, str], str]:
-        return lambda text, _: text.replace("+= ", f"+= {factor} * (") + ")"
-
-    def lefts(change: Callable[[str], str]) -> Callable[[str, str], str]:
-        def applied(text: str, _: str) -> str:
-            label, left, delta = _product(text)
-            return f"{label} += {change(left)}.T @ {delta}" if left else text
-
-        return applied
-
-    def both(weights: str, biases: str) -> Callable[[str, str], str]:
-        def applied(text: str, _: str) -> str:
-            label, left, delta = _product(text)
-            return (weights if left else biases).format(d=label, left=left, delta=delta)
-
-        return applied
-
-    cases: dict[str, Callable[[str, str], str]] = {
-        "overwritten at each step: `=` stands for `+=`": lambda text, _: text.replace("+=", "="),
-        "the last step only": scaled("(t == T - 1)"),
-        "the first step left out": scaled("(t > 0)"),
-        "the last step left out": scaled("(t < T - 1)"),
-        "never set": scaled("0"),
-        "averaged to one number and spread over the array": lambda text, _: (
-            text.replace("+= ", "+= np.mean(") + f") * np.ones_like({text.split()[0]})"
-        ),
-        "summed to one number and added to every entry": lambda text, _: text.replace("+= ", "+= np.sum(") + ")",
-        "sample 0 only": both("{d} += {left}[:1].T @ {delta}[:1]", "{d} += {delta}[0]"),
-        "the last sample only": both("{d} += {left}[-1:].T @ {delta}[-1:]", "{d} += {delta}[-1]"),
-        "subtracted": lambda text, _: text.replace("+=", "-="),
-    }
-    cases |= {words: scaled(factor) for factor, words in SCALES.items() if factor != "-1"}
-    if any(role.startswith("W") for role in roles):
-        cases |= {
-            "with the next step's factor": lefts(lambda left: left.replace("[t]", "[t+1]").replace("[t-1]", "[t]")),
-            "with the factor of one step before": lefts(
-                lambda left: left.replace("[t-1]", "[t-2]").replace("h[t]", "h[t-1]").replace("x[t]", "x[t-1]")
-            ),
-            "with the factor of one step before, index -1 wrapping to the last step": lefts(
-                lambda left: (
-                    left.replace("h[t]", "h[t-1]").replace("x[t]", "x[(t - 1) % T]")
-                    if "t-1" not in left
-                    else left.replace("h[t-1]", "h[(t - 1) % T]")
-                )
-            ),
-            "with the factors in reverse order": lefts(
-                lambda left: left.replace("[t-1]", "[T-2-t]").replace("[t]", "[T-1-t]")
-            ),
-            "transposed": both("{d} += ({left}.T @ {delta}).T", "{d} += {delta}.sum(0)"),
-            "one scalar (np.dot of two vectors) added to every entry": both(
-                "{d} += ({left} * {delta}).sum()", "{d} += {delta}.sum(0)"
-            ),
-            "without its left factor: the bias's gradient in every row": both(
-                "{d} += {delta}.sum(0)", "{d} += {delta}.sum(0)"
-            ),
-        }
-    return cases
-
-
-def _slices(model: Model, right: Program) -> Iterator[Fault]:
-    """Another quantity on either side of a parameter's product."""
-    lefts = (*edits.QUANTITIES[model.cell], "x[t]", "y[t]", "p[t]", "dh", "dc", "dh_next", "dc_next", "dy")
-    deltas = (*edits.DELTAS[model.cell], "dy", "p[t]", "y[t]", *edits.QUANTITIES[model.cell])
-    families = ("Wx", "Wh", "Wy", "b", "bh", "by")
-    for kind in families:
-        roles = [role for role in model.roles if role.partition("_")[0] == kind]
-        groups = [[role] for role in roles] + ([roles] if len(roles) > 1 else [])
-        for chosen in groups:
-            slot = f"d{chosen[0]}" if len(chosen) == 1 else "sums"
-            for left in lefts if kind.startswith("W") else ():
-                texts = {}
-                for role in chosen:
-                    label, _, delta = _product(right[f"d{role}"])
-                    texts[label] = f"{label} += {left}.T @ {delta}"
-                yield Fault(slot, "", texts, known=False)
-            for new in deltas if len(chosen) == 1 else ():
-                label, left, delta = _product(right[f"d{chosen[0]}"])
-                text = f"{label} += {left}.T @ {new}" if left else f"{label} += {new}.sum(0)"
-                yield Fault(slot, "", {label: text}, known=False)
-            if len(chosen) > 1 and model.cell != "rnn":
-                texts = {f"d{role}": right[f"d{role}"].replace(f"da{role[-1]}", f"d{role[-1]}") for role in chosen}
-                yield Fault(slot, "before the activations' derivatives", texts, known=False)
-
-
-def _gate_families(model: Model, right: Program) -> Iterator[Fault]:
-    """The same small change in every sigmoid, as a loop or a helper function makes it."""
-    sigmoids = [gate for gate in model.gates if "**2" not in right[f"da{gate}"]]
-    for gates in (sigmoids,):
-        if len(gates) < 2:
-            continue
-        first = gates[0]
-        own = (f"{first}[t]", f"a{first}[t]")
-        for text in edits.changed(right[f"da{first}"].partition(" = ")[2], own, ()):
-            line = f"da{first} = {text}"
-            yield Fault(
-                "activations", "", {f"da{gate}": edits.for_gate(line, first, gate) for gate in gates}, known=False
-            )

@@ -19,6 +19,7 @@ import numpy as np
 
 from lstmcast.arrays import Array
 from lstmcast.gradients.catalogue import catalogue
+from lstmcast.gradients.derived import derived
 from lstmcast.gradients.formulas import Program, program
 from lstmcast.gradients.problem import Model, Problem
 from lstmcast.gradients.reference import Fault, Gradients, Tape, backward, forward
@@ -169,8 +170,8 @@ class Doctor:
         return frozenset().union(*(self.wrong(case, faults) for case in stage))
 
     def _candidates(self, faults: Faults, known: bool) -> Iterable[Fault]:
-        for fault in catalogue(self.model):
-            if fault.known == known and compatible((*faults, fault)):
+        for fault in catalogue(self.model) if known else derived(self.model):
+            if compatible((*faults, fault)):
                 yield fault
 
     def _complete(self, faults: Faults, stage: Sequence[Case], known: bool) -> list[Faults]:
@@ -254,7 +255,7 @@ def _price(faults: Faults) -> tuple[int, int, int]:
 
 
 @cache
-def _reach_of_label(model: Model, label: str, single: bool) -> frozenset[str]:
+def reach_of_label(model: Model, label: str, single: bool) -> frozenset[str]:
     """Return the roles whose gradients depend on what a statement assigns."""
     lines = program(model)
     uses = {
@@ -287,7 +288,7 @@ def reach(model: Model, fault: Fault, single: bool) -> frozenset[str]:
             found = frozenset(model.roles)
         else:
             labels = (*fault.changes, *fault.start)
-            found = frozenset().union(*(_reach_of_label(model, label, single) for label in labels))
+            found = frozenset().union(*(reach_of_label(model, label, single) for label in labels))
         _REACH[key] = fault, found
     return _REACH[key][1]
 

@@ -25,11 +25,11 @@ LSTM = (
     "di = dc * g[t]",
     "dg = dc * i[t]",
     "df = dc * c[t-1]",
-    "dc_next = dc * f[t]",
     SIGMOID.format(g="i"),
     SIGMOID.format(g="f"),
     TANH.format(g="g"),
     SIGMOID.format(g="o"),
+    "dc_next = dc * f[t]",
     "dh_next = dai @ Wh_i.T + daf @ Wh_f.T + dag @ Wh_g.T + dao @ Wh_o.T",
 )
 RNN = ("dah = dh * (1 - h[t]**2)", "dh_next = dah @ Wh_h.T")

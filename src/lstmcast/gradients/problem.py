@@ -38,6 +38,7 @@ class Model:
         every: the loss is on every step, else on the last one only.
         reset_after: (GRU) the reset gate multiplies the product with the recurrent weight, not the state.
         z_keeps: (GRU) h = (1 - z) n + z h', else h = z n + (1 - z) h'.
+        slip: a mistake in the forward pass; see `reference.SLIPS`.
         roles: the parameters that there are: ``Wx_i``, ``Wh_i``, ``b_i``, a second bias ``bh_i``, ``Wy``, ``by``.
     """
 
@@ -46,6 +47,7 @@ class Model:
     every: bool = True
     reset_after: bool = False
     z_keeps: bool = True
+    slip: str = ""
     roles: tuple[str, ...] = ()
 
     @property

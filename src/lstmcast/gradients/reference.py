@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import CodeType
@@ -16,8 +16,16 @@ from lstmcast.gradients.problem import Model, Problem, Sizes, shape_of
 
 Gradients: TypeAlias = dict[str, Array]
 
-Schedule: TypeAlias = list[tuple[int, int | None, bool]]
+Schedule: TypeAlias = Sequence[tuple[int, int | None, bool]]
 """For each step of a backward loop: t, the only step whose loss counts (None: all), and: start afresh before it."""
+
+SLIPS = {
+    "softmax over samples": ("the softmax is normalised over the samples", "p = exp(z) / Σ over the classes"),
+    "labels shifted up": ("the labels are shifted along the classes: class k + 1 for k", "y[t], unshifted"),
+    "labels shifted down": ("the labels are shifted along the classes: class k - 1 for k", "y[t], unshifted"),
+    "log of the residual": ("the loss is the logarithm of the residual 1 - p", "loss = -Σ y ln p"),
+}
+"""Mistakes in the forward pass of a softmax: what is found, what is expected."""
 
 
 def sigmoid(a: Array) -> Array:
@@ -70,21 +78,29 @@ def forward(model: Model, problem: Problem) -> Tape:
                     tape[name][t] = value
         tape["h"][t] = h
     out = np.stack([tape["h"][t] for t in range(T)]) @ P["Wy"] + P.get("by", 0.0)
-    tape["out"] = dict(enumerate(out))
+    tape["out"] = out
     first = 0 if model.every else T - 1
     tape["counted"] = {t: float(t >= first) for t in range(-1, T + 1)}
-    if model.output == "softmax":
-        shifted = out - out.max(axis=-1, keepdims=True)
-        p = np.exp(shifted)
-        total = p.sum(axis=-1, keepdims=True)
-        p /= total
-        tape.loss = -((shifted - np.log(total)) * problem.y)[first:].sum()
-    else:
-        p = out
-        tape.loss = 0.5 * ((p - problem.y)[first:] ** 2).sum()
-    tape["p"] = dict(enumerate(p))
+    tape["p"], tape.loss = _output(model, out, problem.y, first)
+    for name in ("p", "out"):
+        tape[name] = {-1: np.zeros((s.B, s.O)), **dict(enumerate(tape[name])), T: np.zeros((s.B, s.O))}
     tape["k"] = 1.0
     return tape
+
+
+def _output(model: Model, out: Array, y: Array, first: int) -> tuple[Array, Any]:
+    """Return predictions and loss of outputs ``(T, B, O)``."""
+    if model.output == "squared":
+        return out, 0.5 * ((out - y)[first:] ** 2).sum()
+    axis = 1 if model.slip == "softmax over samples" else -1
+    shifted = out - out.max(axis=axis, keepdims=True)
+    p = np.exp(shifted)
+    total = p.sum(axis=axis, keepdims=True)
+    p /= total
+    if model.slip == "log of the residual":
+        return p, -(np.log(1 - p) * y)[first:].sum()
+    shift = {"labels shifted up": 1, "labels shifted down": -1}.get(model.slip, 0)
+    return p, -((shifted - np.log(total)) * np.roll(y, shift, -1))[first:].sum()
 
 
 def _gru_step(

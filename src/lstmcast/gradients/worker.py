@@ -18,6 +18,8 @@ import numpy as np
 
 MAKERS = {"zeros", "ones", "eye", "empty", "full", "array", "arange", "identity", "float32", "float64"}
 
+DEFINITIONS = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef
+
 
 def definitions(source: str, name: str) -> tuple[ast.Module, list[int]]:
     """Return a program's imports, functions, classes and constants, and the lines of everything else.
@@ -26,11 +28,11 @@ def definitions(source: str, name: str) -> tuple[ast.Module, list[int]]:
         SyntaxError: if it is no Python.
     """
     tree = ast.parse(source, name)
-    kept, skipped = [], []
+    kept: list[ast.stmt] = []
+    skipped: list[int] = []
     for node in tree.body:
-        if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            kept.append(node)
-        elif isinstance(node, ast.Assign | ast.AnnAssign) and (node.value is None or _constant(node.value)):
+        constant = isinstance(node, ast.Assign | ast.AnnAssign) and (node.value is None or _constant(node.value))
+        if constant or isinstance(node, DEFINITIONS):
             kept.append(node)
         elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             skipped.append(node.lineno)
@@ -111,7 +113,10 @@ def _array(value: Any) -> Any:
         raise AdapterError("a gradient or loss is None")
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
-    return np.asarray(value)
+    array = np.asarray(value)
+    if array.dtype.kind not in "fciub":
+        raise AdapterError(f"a gradient or loss is no array of numbers: {type(value).__name__}")
+    return array
 
 
 def answer(subject: Subject, calls: list[dict[str, Any]], problem: Callable[[int], list[Any]]) -> list[dict[str, Any]]:

@@ -94,7 +94,8 @@ class NumpyEngine:
 
     def predict(self, inputs: Array) -> Array:
         """Return the outputs ``(N, T, O)`` along true inputs ``(N, T, F)``, from the zero state."""
-        tape, _ = self._forward(Batch(inputs, inputs), self._packed())
+        with np.errstate(over="ignore", invalid="ignore"):
+            tape, _ = self._forward(Batch(inputs, inputs), self._packed())
         return tape.head.y.transpose(2, 0, 1).copy()
 
     def trace(self, inputs: Array) -> dict[str, Array]:
@@ -150,10 +151,11 @@ class NumpyEngine:
         while True:
             y = pending.pop(0)
             forecast = read(y.T)
-            yield forecast
             x[:] = forecast.T
-            self._step(weights, tape, 0)
-            pending.append(tape.head.forward(0).copy())
+            yield forecast
+            with np.errstate(over="ignore", invalid="ignore"):  # a forecast may leave the finite numbers
+                self._step(weights, tape, 0)
+                pending.append(tape.head.forward(0).copy())
             for before, after in zip(tape.states(0), tape.states(1), strict=True):
                 before[...] = after
 

@@ -109,8 +109,8 @@ class TorchEngine:
                 pending.append(self._predict(h, y))
 
     def _tensor(self, array: Array) -> Tensor:
-        # a view of a view may be read-only or have negative strides; torch takes neither
-        return torch.from_numpy(np.require(array, requirements="W")).to(self._dtype)
+        # a view may be read-only or have negative strides; torch takes neither
+        return torch.from_numpy(np.require(array, self.parameters.values.dtype, ["C", "W"]))
 
     def _initial(self, batch: Batch) -> Tensor:
         if batch.initial_state is not None:
@@ -159,7 +159,7 @@ class TorchEngine:
         outputs = self._predict(top, x[:, :fed])
         if batch.feedback is None or fed == T:
             return outputs
-        feedback = torch.from_numpy(np.require(batch.feedback, requirements="W"))
+        feedback = torch.from_numpy(np.require(batch.feedback, requirements=["C", "W"]))
         single = list(outputs.unbind(1))
         for t in range(fed, T):
             own = torch.where(feedback[:, t, None], single[t - batch.delay], x[:, t, : self.network.output_size])

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lstmcast.arrays import Array
-from lstmcast.errors import UsageError
+from lstmcast.errors import InvalidError, UsageError
 from lstmcast.forecasting.evaluate import Evaluation
 from lstmcast.runs import write
 
@@ -37,7 +38,8 @@ def save(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
     # no date in the file: the same figure gives the same bytes
     metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
-    figure.savefig(buffer, format=kind, dpi=120, metadata=metadata)
+    with rc_context({"svg.hashsalt": "lstmcast"}):
+        figure.savefig(buffer, format=kind, dpi=120, metadata=metadata)
     write(path, buffer.getvalue())
 
 
@@ -56,11 +58,18 @@ def _thin(length: int) -> slice:
 
 
 def loss(metrics: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Draw the loss, its running median, the validation metric and the learning rate, step by step."""
+    """Draw the loss, its running median, the validation metric and the learning rate, step by step.
+
+    Raises:
+        InvalidError: if a step lacks one of these.
+    """
     figure, (ax, below) = _figure(2, f"{title}: training loss")
-    steps = np.array([record["step"] for record in metrics])
-    values = np.array([record["loss"] for record in metrics])
-    rates = np.array([record["learning_rate"] for record in metrics])
+    try:
+        steps, values, rates = (
+            np.array([record[key] for record in metrics], dtype=float) for key in ("step", "loss", "learning_rate")
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidError(f"metrics.jsonl of {title}: damaged: {error!r}") from None
     thin = _thin(len(steps))
     ax.plot(steps[thin], values[thin], color=NETWORK, lw=0.8, alpha=0.5, label="loss of each batch")
     if len(values) >= 50:
@@ -158,7 +167,9 @@ def phase(evaluation: Evaluation, columns: tuple[str, ...], title: str) -> Figur
     for ax, (n, f, label) in zip(figure.subplots(1, len(labels), squeeze=False)[0], labels, strict=True):
         for values, color, width, name in ((truth, TRUTH, 3.0, "truth"), (forecast, NETWORK, 0.8, "network")):
             series = values[n, :, f]
-            ax.plot(series[:-1], np.diff(series), color=color, lw=width, label=name)
+            with np.errstate(invalid="ignore", over="ignore"):
+                change = np.diff(series)
+            ax.plot(series[:-1], change, color=color, lw=width, label=name)
         _axis_limits(ax, np.diff(truth[n, :, f]))
         ax.set_xlim(*(truth[n, :, f].mean() + s * (np.ptp(truth[n, :, f]) or 1.0) for s in (-1.1, 1.1)))
         ax.set_xlabel(label)

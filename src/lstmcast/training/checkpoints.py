@@ -57,7 +57,7 @@ class Checkpoint:
             arrays = load_arrays(data)
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
             facts = json.loads(header["__metadata__"][FORMAT])
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InvalidError(f"{path}: damaged, or not a checkpoint of this program: {error}") from None
         return cls(arrays, facts)
 

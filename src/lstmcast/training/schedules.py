@@ -22,7 +22,7 @@ Factor = Annotated[float, Field(gt=0, lt=1)]
 class Scheduled(Section):
     """What all schedules have."""
 
-    warmup_steps: int = Field(0, ge=0, description="steps of linear rise from 1/warmup_steps of the learning rate")
+    warmup_steps: int = Field(0, ge=0, description="steps of linear rise: step k has the share k/(warmup_steps + 1)")
 
 
 class Constant(Scheduled):
@@ -68,7 +68,7 @@ class Cosine(Scheduled):
     """Down to ``final_learning_rate`` along half a cosine (Loshchilov and Hutter 2017)."""
 
     kind: Literal["cosine"]
-    final_learning_rate: float = Field(0.0, ge=0, description="the rate at the end")
+    final_learning_rate: float = Field(0.0, ge=0, description="the rate after the last step")
     length: int | None = Field(None, gt=0, description="steps, warm-up included; null: training.steps")
 
     def build(self, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
@@ -136,7 +136,7 @@ class Schedule:
 
         self._end: int | None = getattr(settings, "length", None)
         length = self._end or steps or 1
-        warmup = settings.warmup_steps
+        self._warmup = warmup = settings.warmup_steps
         self._optimizer = optimizer
         self._plateau = settings.build_plateau(optimizer) if isinstance(settings, Plateau) else None
         if warmup:
@@ -157,8 +157,8 @@ class Schedule:
             self._every_step.step()
 
     def validated(self, metric: float) -> None:
-        """Go on after a validation."""
-        if self._plateau is not None:
+        """Go on after a validation; the rise at the start is no plateau."""
+        if self._plateau is not None and self._every_step.last_epoch >= self._warmup:
             self._plateau.step(metric)
 
     def state(self) -> dict[str, Any]:

@@ -69,6 +69,8 @@ class Trainer:
         self.steps = training.steps or (
             training.epochs * sampler.batches_per_epoch if training.epochs and sampler.batches_per_epoch else None
         )
+        # the last validation that improved enough to count, and how many have not since
+        self._reference: float | None = None
         self._waited = 0
         self._limit: float | None = None
         self._lowest: tuple[float, Array] | None = None
@@ -104,7 +106,8 @@ class Trainer:
             if stop():
                 raise Stopped
             loss = self._engine.loss_and_gradient(batch)
-            norm = float(np.linalg.norm(self._gradient))
+            with np.errstate(over="ignore"):
+                norm = float(np.linalg.norm(self._gradient))
             self._check(loss, norm, batch, first_evaluation=not first)
             if not first:
                 first.extend((loss, norm))
@@ -162,8 +165,11 @@ class Trainer:
         with self.averaged():
             metric = self._validate()
         self._schedule.validated(metric)
-        wanted = float("inf") if self.best is None else self.best - (early.min_delta if early else 0.0)
-        self._waited = 0 if metric < wanted else self._waited + 1
+        wanted = float("inf") if self._reference is None else self._reference - (early.min_delta if early else 0.0)
+        if metric < wanted:
+            self._reference, self._waited = metric, 0
+        else:
+            self._waited += 1
         return replace(record, validation=metric)
 
     def improved(self, record: Record) -> bool:
@@ -215,13 +221,17 @@ class Trainer:
         """Return all that decides the steps to come."""
         arrays: dict[str, Array] = {"values": self._values.copy()}
         if self._average is not None:
-            arrays["average"] = self._average
+            arrays["average"] = self._average.copy()
+        if self._lowest is not None:
+            arrays["lowest"] = self._lowest[1]
         state = self._optimizer.state_dict()
         facts = {
             "step": self.step,
             "best": self.best,
+            "reference": self._reference,
             "waited": self._waited,
             "limit": self._limit,
+            "lowest": self._lowest[0] if self._lowest else None,
             "optimizer": flatten(state["state"].get(0, {}), "optimizer", arrays),
             "group": flatten(state["param_groups"][0], "group", arrays),
             "schedule": self._schedule.state(),
@@ -234,7 +244,8 @@ class Trainer:
         """Go on from `state`: the steps to come are the same to the bit."""
         facts, arrays = checkpoint.facts, checkpoint.arrays
         self.step, self.best = facts["step"], facts["best"]
-        self._waited, self._limit = facts["waited"], facts["limit"]
+        self._reference, self._waited, self._limit = facts["reference"], facts["waited"], facts["limit"]
+        self._lowest = None if facts["lowest"] is None else (facts["lowest"], arrays["lowest"])
         self._values[:] = arrays["values"]
         if self._average is not None:
             self._average[:] = arrays["average"]

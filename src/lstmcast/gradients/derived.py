@@ -1,0 +1,117 @@
+"""Mistakes that nobody has catalogued: small changes of the right formulas, one statement or several alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from lstmcast.gradients.catalogue import distinct
+from lstmcast.gradients.edits import DELTAS, QUANTITIES, Words, changed, elsewhere, for_gate
+from lstmcast.gradients.formulas import Program, program
+from lstmcast.gradients.problem import Model
+from lstmcast.gradients.reference import Fault
+from lstmcast.gradients.sums import split_product
+
+EXTERNAL = ("x[t]", "y[t]", "p[t]", "out[t]")
+
+
+@cache
+def derived(model: Model) -> tuple[Fault, ...]:
+    """Return a fault for each small change of a model's backward pass."""
+    right = program(model)
+    parameters = tuple(role for role in model.roles if role.startswith("W"))
+    words = Words(QUANTITIES[model.cell], DELTAS[model.cell], parameters)
+    return distinct(
+        right,
+        [
+            *_statements(right, words),
+            *_factors(model, right, words),
+            *_sums(right, words),
+            *_elsewhere(model, right),
+            *_bindings(right, words),
+            *_sigmoids(model, right),
+        ],
+    )
+
+
+def _fault(changes: dict[str, str], slot: str = "") -> Fault:
+    return Fault(slot or next(iter(changes)), "", changes, known=False)
+
+
+def _statements(right: Program, words: Words) -> Iterator[Fault]:
+    """One change in one statement."""
+    for label, statement in right.items():
+        head, sign, expression = statement.partition(" = ")
+        if sign:
+            more = Words((*words.quantities, *EXTERNAL), words.deltas, words.parameters) if label == "dy" else words
+            for text in changed(expression, more):
+                yield _fault({label: f"{head} = {text}"})
+
+
+def _sums(right: Program, words: Words) -> Iterator[Fault]:
+    """Another left side of a parameter's product, or another operation."""
+    for label, statement in right.items():
+        _, left, delta = split_product(statement) if "+=" in statement else ("", "", "")
+        if delta:
+            extra = Words((*words.quantities, *EXTERNAL), (*words.deltas, "dy"), ())
+            for text in changed(statement.partition(" += ")[2], extra):
+                yield _fault({label: f"{label} += {text}"})
+            yield _fault({label: f"{label} = {label[1:]}"})
+        if left:
+            for text in (f"{left} @ {delta}", f"{left} @ {delta}.T", f"{left} * {delta}", f"{delta}.T @ {left}"):
+                yield _fault({label: f"{label} += {text}"})
+
+
+def _factors(model: Model, right: Program, words: Words) -> Iterator[Fault]:
+    """Another gradient in all products of one gate, or of one kind."""
+    for gate in model.gates:
+        kinds = [kind for kind in ("Wx", "Wh", "b", "bh") if f"{kind}_{gate}" in model.roles]
+        for some in (kinds, kinds[:2]):
+            labels = [f"d{kind}_{gate}" for kind in some]
+            for text in changed(f"da{gate}", words):
+                yield _fault(
+                    {label: re.sub(rf"\bda{gate}\b", f"({text})", right[label]) for label in labels}, f"da{gate}"
+                )
+    for kind, old in (("Wx", "x[t]"), ("Wh", "h[t-1]")):
+        labels = [f"d{kind}_{gate}" for gate in model.gates]
+        for new in (*elsewhere(old), *words.quantities, *EXTERNAL, "dh", "dh_next", "dy"):
+            yield _fault({label: right[label].replace(old, new) for label in labels}, "sums")
+        if model.cell != "rnn":
+            yield _fault(
+                {f"d{kind}_{g}": right[f"d{kind}_{g}"].replace(f"da{g}", f"d{g}") for g in model.gates}, "sums"
+            )
+
+
+def _elsewhere(model: Model, right: Program) -> Iterator[Fault]:
+    """One array's part is added to another."""
+    for source in model.roles:
+        term = right[f"d{source}"].partition(" += ")[2]
+        for target in model.roles:
+            if target != source and (target.startswith("W") or not source.startswith("W")):
+                moved = f"{right[f'd{target}']}; d{target} += {term}"
+                yield _fault({f"d{source}": f"d{source} += 0", f"d{target}": moved}, "sums")
+
+
+def _bindings(right: Program, words: Words) -> Iterator[Fault]:
+    """A quantity is taken from another step, or mistaken for another, wherever it is used."""
+    text = " ".join(right.values())
+    for quantity in dict.fromkeys(re.findall(r"\b[a-z]+\[t(?:-1)?\]", text)):
+        pattern = rf"\b{re.escape(quantity)}"
+        for new in (*elsewhere(quantity), *words.quantities, *EXTERNAL):
+            changes = {label: re.sub(pattern, new, line) for label, line in right.items() if re.search(pattern, line)}
+            if len(changes) > 1:
+                yield _fault(changes, "bindings")
+                inner = {label: line for label, line in changes.items() if "+=" not in line}
+                if 1 < len(inner) < len(changes):
+                    yield _fault(inner, "bindings")
+
+
+def _sigmoids(model: Model, right: Program) -> Iterator[Fault]:
+    """The same small change in every sigmoid, as a loop or a helper function makes it."""
+    gates = [gate for gate in model.gates if "**2" not in right[f"da{gate}"]]
+    if len(gates) > 1:
+        first = gates[0]
+        for text in changed(right[f"da{first}"].partition(" = ")[2], Words((f"{first}[t]", f"a{first}[t]"))):
+            line = f"da{first} = {text}"
+            yield _fault({f"da{gate}": for_gate(line, first, gate) for gate in gates}, "activations")

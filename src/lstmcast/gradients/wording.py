@@ -1,0 +1,178 @@
+"""Say in words and formulas what was inferred and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+
+from lstmcast.gradients.diagnose import Case, Diagnosis, Doctor, Faults
+from lstmcast.gradients.layout import Layout
+from lstmcast.gradients.reference import Fault, backward
+from lstmcast.gradients.report import Finding
+
+KINDS = {
+    "Wx": "input weight",
+    "Wh": "recurrent weight",
+    "b": "bias",
+    "bh": "recurrent bias",
+    "Wy": "output weight",
+    "by": "output bias",
+}
+SLOTS = {
+    "dy": "gradient of the loss",
+    "dh": "gradient of the state",
+    "dc": "gradient of the cell state",
+    "dh_next": "path back to the previous state",
+    "dc_next": "carry to the previous cell state",
+    "ds": "gradient of r * h'",
+    "dv": "gradient of the candidate's recurrent product",
+    "steps": "order of the steps",
+    "start": "initial values",
+    "activations": "derivatives of the gates",
+    "bindings": "a quantity used in several formulas",
+    "sums": "sums over steps and samples",
+}
+
+
+def role_in_words(role: str) -> str:
+    """Return ``gate i, input weight`` for ``Wx_i``."""
+    kind, _, gate = role.partition("_")
+    return f"gate {gate}, {KINDS[kind]}" if gate else KINDS[kind]
+
+
+def inferred(layout: Layout, cases: Sequence[Case]) -> list[str]:
+    """Return what was inferred from shapes and losses."""
+    model = layout.model
+    lines = [f"{model.cell.upper()}, {'softmax' if model.output == 'softmax' else 'squared error'},"]
+    lines[0] += f" loss on {'every step' if model.every else 'the last step'}"
+    if model.cell == "gru":
+        form = "(1 - z) n + z h'" if model.z_keeps else "z n + (1 - z) h'"
+        reset = "r (h' Wh_n)" if model.reset_after else "(r h') Wh_n"
+        lines[0] += f", h = {form}, candidate with {reset}"
+    for array in dict.fromkeys(piece.array for piece in layout.pieces.values()):
+        piece = next(p for p in layout.pieces.values() if p.array == array)
+        order = ", ".join(layout.roles_of(array))
+        side = " (out, in)" if piece.transposed else " (in, out)" if piece.parts != ("1",) else ""
+        lines.append(f"{array} = {order}{side}")
+    if formula := scale_in_words(model.output == "squared", cases):
+        lines.append(f"loss = {formula}")
+    return lines
+
+
+def scale_in_words(squared: bool, cases: Sequence[Case]) -> str:
+    """Return how the loss is averaged, as a formula; empty if none fits."""
+    what = "Σ (p - y)²" if squared else "-Σ y ln p"
+    for factor, b, t, o in product((1.0, 0.5, 2.0), (0, 1), (0, 1), (0, 1)):
+        if all(_is(case, (2 if squared else 1) * factor, b, t, o) for case in cases):
+            divisors = [name for name, used in (("B", b), ("T", t), ("O", o)) if used]
+            below = f" / ({' '.join(divisors)})" if divisors else ""
+            return f"{'' if factor == 1 else f'{factor:g} '}{what}{below}"
+    return ""
+
+
+def _is(case: Case, factor: float, b: int, t: int, o: int) -> bool:
+    s = case.problem.sizes
+    return bool(np.isclose(case.k, factor / (s.B**b * s.T**t * s.O**o), rtol=1e-6))
+
+
+def explained(layout: Layout, doctor: Doctor, diagnosis: Diagnosis) -> list[Finding]:
+    """Return a finding for each mistake, or the place of what has no name."""
+    if not diagnosis.explanations:
+        named = [_finding(layout, doctor, fault, "part of what is wrong; ") for fault in diagnosis.partial]
+        return [*named, located(doctor, diagnosis)]
+    best, *others = diagnosis.explanations
+    proof = f"reproduces all your gradients to {_residual(doctor, best):.0e} on {len(doctor.cases)} problems"
+    if len(best) > 1:
+        proof += f", together with the other{'s' if len(best) > 2 else ''}"
+    if others:
+        same = [" and ".join(_formula(fault) for fault in faults) for faults in others[:3]]
+        proof += f"; equally well: {'; or '.join(same)}"
+    proof += _when(doctor)
+    return [_finding(layout, doctor, fault, "", proof) for fault in best]
+
+
+def _formula(fault: Fault) -> str:
+    return next(iter(fault.changes.values())) if fault.changes else fault.words
+
+
+def _finding(layout: Layout, doctor: Doctor, fault: Fault, lead: str, proof: str = "") -> Finding:
+    labels = list(fault.changes)
+    slot = SLOTS.get(fault.slot) or _slot(fault.slot)
+    if not labels:
+        return Finding(
+            slot, fault.words, "all start as zeros; then t = T-1 … 0, once, all losses together", lead + proof
+        )
+    first = labels[0]
+    more = f"  (likewise {', '.join(labels[1:])})" if len(labels) > 1 else ""
+    words = f"{fault.words}; " if fault.words else ""
+    arrays = [
+        f"{label[1:]} is in your {layout.pieces[label[1:]].array}" for label in labels[:1] if label[1:] in layout.pieces
+    ]
+    where = f"; {arrays[0]}" if arrays else ""
+    return Finding(slot, fault.changes[first] + more, doctor.right[first] + more, f"{lead}{words}{proof}{where}")
+
+
+def _slot(label: str) -> str:
+    role = label.removeprefix("d")
+    if role.partition("_")[0] in KINDS:
+        return f"gradient of {role_in_words(role)}"
+    if role.startswith("a") and len(role) == 2:
+        return f"derivative of gate {role[1]}"
+    return f"gradient of gate {role}"
+
+
+def _residual(doctor: Doctor, faults: Faults) -> float:
+    """Return the largest relative distance between the program's gradients and a mistake's."""
+    worst = 0.0
+    for case in doctor.cases:
+        assert case.gradients is not None
+        with np.errstate(all="ignore"):
+            found = backward(doctor.model, doctor.right, case.tape, faults)
+        for role, own in case.gradients.items():
+            distance = float(np.linalg.norm(found[role] - own))
+            worst = max(worst, distance / (float(np.linalg.norm(own)) + 1e-3 * case.scale))
+    return worst
+
+
+def _when(doctor: Doctor) -> str:
+    """Say on which problems the gradient is right nevertheless."""
+    right = [case for case in doctor.cases if not doctor.wrong(case, ())]
+    text = ""
+    if right and all(case.problem.sizes.T == 1 for case in right):
+        text = "; with one step it is right: the local formulas are, the way back through time is not"
+    if doctor.raised:
+        text += f"; it raises an exception where sizes differ, as with {doctor.raised[0].problem.sizes}"
+    return text
+
+
+def located(doctor: Doctor, diagnosis: Diagnosis) -> Finding:
+    """Say where the mistake is, if it has no name."""
+    first = min(diagnosis.wrong) if diagnosis.wrong else 0
+    wrong = diagnosis.wrong.get(first, ())
+    right = [role for role in doctor.model.roles if role not in wrong]
+    if first == 1:
+        where = "local formula"
+        why = "wrong already with one step"
+    else:
+        where = "path back through time"
+        why = f"right with fewer steps, wrong from {first} steps on"
+    if diagnosis.partial:
+        why += ", with the mistakes above put right"
+    roles = ", ".join(map(role_in_words, wrong))
+    return Finding(
+        where,
+        f"the gradient is wrong for: {roles}",
+        "\n".join(_concerned(doctor, wrong, first)),
+        f"{why}; right for: {', '.join(map(role_in_words, right)) or 'none'}; no known mistake reproduces it",
+    )
+
+
+def _concerned(doctor: Doctor, wrong: Sequence[str], steps: int) -> list[str]:
+    """Return the right formulas that only the wrong gradients depend on."""
+    from lstmcast.gradients.diagnose import reach_of_label
+
+    reached = {label: reach_of_label(doctor.model, label, steps == 1) for label in doctor.right}
+    lines = [doctor.right[label] for label, roles in reached.items() if roles and roles <= set(wrong)]
+    return lines or list(doctor.right.values())
