@@ -129,7 +129,7 @@ def _schedules(right: Program) -> Iterator[Fault]:
         yield _steps(f"each step's loss is followed back for {reach} step(s) only", _per_source(reach))
     for ascending in (False, True):
         yield _steps(
-            "buffers keep what the previous step's loss left in them",
+            f"buffers keep what the {'previous' if ascending else 'next'} step's loss left in them",
             _per_source(10**6, afresh=False, ascending=ascending),
         )
     yield _steps("the loop runs forwards in time", lambda T: [(t, None, False) for t in range(T)])
@@ -302,10 +302,11 @@ def _path(model: Model, right: Program) -> Iterator[Fault]:
     def each(change: Callable[[str], str]) -> str:
         return " + ".join(change(term) if term in products else term for term in terms)
 
+    untransposed = each(lambda term: term.replace(".T", ""))
     for new, words in {
         "0 * dh": "dropped",
         "dh": "dh is handed on unchanged",
-        each(lambda term: term.replace(".T", "")): "the recurrent weights are not transposed",
+        untransposed: "the recurrent weights are not transposed",
         each(
             lambda term: term.replace("@", "*").replace(".T", "")
         ): "products element by element stand for matrix ones",
@@ -324,6 +325,8 @@ def _path(model: Model, right: Program) -> Iterator[Fault]:
         f"({text}).sum(0)": "summed over the batch",
         f"{text} + dh_next": "accumulated over the steps: what came back before is added again",
         f"{text} + dh": "accumulated: dh is added to it",
+        f"{untransposed} + dh_next": "the recurrent weights are not transposed, and it is accumulated over the steps",
+        f"{untransposed} + dh": "the recurrent weights are not transposed, and dh is added",
     }.items():
         yield _one("dh_next", new, f"path back to the previous state: {words}")
     if model.cell != "rnn":

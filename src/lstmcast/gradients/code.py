@@ -134,7 +134,9 @@ def slips(adapter: Adapter, asked: Examination, answers: Answers) -> list[Findin
 def fitted(adapter: Adapter, asked: Examination, answers: Answers, slip: str = "") -> Layout | None:
     """Return the layout under which a program's losses are the reference's."""
     losses = [float(np.real(value)) for value in answers.losses[: len(asked.fitting)]]
-    return layout.find(adapter, [t.problem for t in asked.fitting], [t.arrays for t in asked.fitting], losses, slip)
+    problems, arrays = [trial.problem for trial in asked.fitting], [trial.arrays for trial in asked.fitting]
+    tolerance = PASSED_SINGLE if answers.probe.get("single") else layout.TOLERANCE
+    return layout.find(adapter, problems, arrays, losses, slip, tolerance)
 
 
 def judge(file: Path, adapter: Adapter, asked: Examination, answers: Answers, diagnose: bool = True) -> Report | None:

@@ -28,7 +28,7 @@ def findings(answers: Answers) -> list[Finding]:
                     " (the errors below are measured in a fresh copy of your program each time)",
                 )
             )
-    if changed := probe.get("changed"):
+    if (changed := probe.get("changed")) and not found:
         found.append(
             Finding(
                 "buffers",
@@ -97,7 +97,7 @@ def notes(answers: Answers) -> list[str]:
     if answers.probe.get("single"):
         found.append(
             "computed in float32, with 7 digits: a gradient check by finite differences needs float64"
-            " to tell a mistake from rounding"
+            " to tell a mistake from rounding, and so does naming it"
         )
     if answers.data_error is not None:
         found.append(f"data() failed: {answers.data_error['type']}: {answers.data_error['message']}")

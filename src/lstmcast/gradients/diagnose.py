@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import ast
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from lstmcast.gradients.catalogue import catalogue
 from lstmcast.gradients.derived import derived
 from lstmcast.gradients.formulas import Program, program
 from lstmcast.gradients.problem import Model, Problem
-from lstmcast.gradients.reference import Fault, Gradients, Tape, backward, forward
+from lstmcast.gradients.reference import FAILURES, Fault, Gradients, Tape, backward, forward
 
 TOLERANCE = 1e-6
 WIDTH = 6
@@ -82,7 +82,7 @@ class Diagnosis:
 class Doctor:
     """The search for the mistakes of one program."""
 
-    def __init__(self, model: Model, cases: Sequence[Case], time_limit: float = 20.0) -> None:
+    def __init__(self, model: Model, cases: Sequence[Case], time_limit: float = 12.0) -> None:
         self.model = model
         self.right = program(model)
         self.cases = sorted(
@@ -103,7 +103,7 @@ class Doctor:
         try:
             with np.errstate(all="ignore"):
                 found = backward(self.model, self.right, case.tape, faults)
-        except (ValueError, TypeError, NameError, KeyError, IndexError, AttributeError):
+        except FAILURES:
             return self.model.roles
         return [role for role in self.model.roles if not case.agrees(role, found[role])]
 
@@ -144,11 +144,9 @@ class Doctor:
             states = sorted(states, key=lambda faults: (self._score(stage, faults), len(faults), _price(faults)))[
                 :WIDTH
             ]
-            for search in (self._complete, self._improve):
-                for known in (True, False):
-                    found = [new for faults in states for new in search(faults, stage, known)]
-                    if found:
-                        break
+            found: list[Faults] = []
+            for revise, search, known in product((False, True), (self._complete, self._improve), (True, False)):
+                found = [new for faults in states for new in search(faults, stage, known, revise)]
                 if found:
                     break
             if not found:
@@ -169,32 +167,34 @@ class Doctor:
         # a wrong factor can be 1 by chance on one problem, not on all
         return frozenset().union(*(self.wrong(case, faults) for case in stage))
 
-    def _candidates(self, faults: Faults, known: bool) -> Iterable[Fault]:
-        for fault in catalogue(self.model) if known else derived(self.model):
-            if compatible((*faults, fault)):
-                yield fault
+    def _extended(self, faults: Faults, known: bool, revise: bool, needed: frozenset[str], T: int) -> Iterator[Faults]:
+        """Yield states with one mistake more, that can be about what is needed.
 
-    def _complete(self, faults: Faults, stage: Sequence[Case], known: bool) -> list[Faults]:
+        With ``revise``, that mistake takes the place of one or more found with fewer steps, about the same formula.
+        """
+        for fault in catalogue(self.model) if known else derived(self.model):
+            if reach(self.model, fault, T == 1) & needed and compatible((*faults, fault)) != revise:
+                yield revised(faults, fault) if revise else (*faults, fault)
+
+    def _complete(self, faults: Faults, stage: Sequence[Case], known: bool, revise: bool) -> list[Faults]:
         """Return the states with one mistake more that reproduce this stage."""
         needed = self._wrong_anywhere(stage, faults)
-        single = stage[0].problem.sizes.T == 1
+        T = stage[0].problem.sizes.T
         return [
-            (*faults, fault)
-            for fault in self._candidates(faults, known)
-            if needed <= reach(self.model, fault, single) and self._solves(stage, (*faults, fault))
+            new
+            for new in self._extended(faults, known, revise, needed, T)
+            if needed <= reach(self.model, new[-1], T == 1)
+            and self._solves(stage, new)
+            and self._keeps_earlier(stage, new)
         ]
 
-    def _improve(self, faults: Faults, stage: Sequence[Case], known: bool) -> list[Faults]:
+    def _improve(self, faults: Faults, stage: Sequence[Case], known: bool, revise: bool) -> list[Faults]:
         """Return the states with one mistake more that reproduce more of this stage, and no less of anything."""
         needed = self._wrong_anywhere(stage, faults)
-        single = stage[0].problem.sizes.T == 1
         found: list[tuple[int, Faults]] = []
-        for fault in self._candidates(faults, known):
+        for new in self._extended(faults, known, revise, needed, stage[0].problem.sizes.T):
             if time.monotonic() > self._deadline:
                 break
-            if not needed & reach(self.model, fault, single):
-                continue
-            new = (*faults, fault)
             first = self.wrong(stage[0], new)
             if first <= needed and first != needed:
                 left = self._wrong_anywhere(stage, new)
@@ -208,26 +208,26 @@ class Doctor:
         return all(not self.wrong(case, faults) for case in self.cases if case.problem.sizes.T < T)
 
     def _pairs(self, faults: Faults, stage: Sequence[Case]) -> list[Faults]:
-        """Return the states with two mistakes more, neither of which shows any improvement alone."""
+        """Return the states with two mistakes more, neither of which shows any improvement alone.
+
+        One of them must reach all that is wrong.
+        """
         needed = self._wrong_anywhere(stage, faults)
         single = stage[0].problem.sizes.T == 1
-        reached = [(fault, reach(self.model, fault, single) & needed) for fault in self._candidates(faults, True)]
-        # those first of which each reaches all that is wrong
-        pairs = sorted(
-            (
-                (one, other)
-                for (one, by_one), (other, by_other) in combinations([r for r in reached if r[1]], 2)
-                if len(by_one) == len(needed) == len(by_other)
-            ),
-            key=lambda pair: _price(pair),
-        )
-        found = []
-        for pair in pairs[:PAIRS]:
-            if time.monotonic() > self._deadline:
+        reached = [(fault, len(reach(self.model, fault, single) & needed)) for fault in catalogue(self.model)]
+        wide = [fault for fault, count in reached if count == len(needed)]
+        narrow = [fault for fault, count in reached if 0 < count < len(needed)]
+        found: list[Faults] = []
+        for pairs in (combinations(wide, 2), product(wide, narrow)):
+            for pair in sorted(pairs, key=_price)[:PAIRS]:
+                new = (*faults, *pair)
+                if time.monotonic() > self._deadline or (found and self._wrong_anywhere(stage, found[-1])):
+                    # of those that reproduce only a part, one is enough
+                    return found
+                if compatible(new) and set(self._compare(stage[0], new)) < needed and self._keeps_earlier(stage, new):
+                    found += [new] if self._wrong_anywhere(stage, new) < needed else []
+            if found:
                 break
-            new = (*faults, *pair)
-            if compatible(pair) and all(not self._compare(case, new) for case in stage):
-                found.append(new)
         return found
 
     def _distinct(self, states: list[Faults]) -> list[Faults]:
@@ -244,6 +244,19 @@ def compatible(faults: Faults) -> bool:
     """Whether mistakes can be made together: they are not about the same statement."""
     labels = [label for fault in faults for label in (*fault.changes, *fault.start)]
     return len(set(labels)) == len(labels) and sum(fault.schedule is not None for fault in faults) <= 1
+
+
+def revised(faults: Faults, fault: Fault) -> Faults:
+    """Return mistakes with one more, which replaces those about the same statements."""
+    kept = []
+    for old in faults:
+        changes = {label: text for label, text in old.changes.items() if label not in fault.changes}
+        start = {name: value for name, value in old.start.items() if name not in fault.start}
+        if len(changes) + len(start) == len(old.changes) + len(old.start) and not (old.schedule and fault.schedule):
+            kept.append(old)
+        elif changes or start:
+            kept.append(replace(old, changes=changes, start=start))
+    return (*kept, fault)
 
 
 def _price(faults: Faults) -> tuple[int, int, int]:
@@ -296,8 +309,6 @@ def reach(model: Model, fault: Fault, single: bool) -> frozenset[str]:
 @cache
 def _judges(model: Model) -> tuple[Tape, ...]:
     """Two problems that tell formulas apart: every initial state and bias there, sizes equal and distinct."""
-    from dataclasses import replace
-
     from lstmcast.gradients.problem import Sizes, random_data, shape_of
 
     rng = np.random.default_rng(5)
@@ -318,7 +329,7 @@ def same_formula(model: Model, one: Faults, other: Faults) -> bool:
             try:
                 with np.errstate(all="ignore"):
                     results.append(backward(model, lines, tape, faults))
-            except (ValueError, TypeError, NameError, KeyError, IndexError, AttributeError):
+            except FAILURES:
                 results.append(None)
         a, b = results
         if (a is None) != (b is None):

@@ -76,4 +76,6 @@ def program(model: Model) -> dict[str, str]:
                 "by": "dby += dy.sum(0)",
             }[kind]
         )
+    # what is handed to the step before comes last
+    lines.sort(key=lambda line: line.startswith(("dh_next", "dc_next")))
     return {line.split()[0]: line for line in lines}

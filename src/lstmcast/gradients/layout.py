@@ -202,6 +202,7 @@ def find(
     arrays: Sequence[Mapping[str, Array]],
     losses: Sequence[float],
     slip: str = "",
+    tolerance: float = TOLERANCE,
 ) -> Layout | None:
     """Return the layout under which the program's losses are the reference's, up to one constant.
 
@@ -211,12 +212,13 @@ def find(
         arrays: the program's parameters for each.
         losses: its losses.
         slip: a mistake that its forward pass may make.
+        tolerance: how far that constant may vary.
     """
     for layout in islice(layouts(adapter, slip), LIMIT):
         ratios: list[float] = []
         for problem, own, loss in zip(problems, arrays, losses, strict=True):
             ratios.append(ratio(layout, problem, own, loss))
-            if not np.isfinite(ratios[-1]) or abs(ratios[-1] - ratios[0]) > TOLERANCE * abs(ratios[0]):
+            if not np.isfinite(ratios[-1]) or abs(ratios[-1] - ratios[0]) > tolerance * abs(ratios[0]):
                 break
         else:
             if ratios[0] > 0:

@@ -19,6 +19,9 @@ Gradients: TypeAlias = dict[str, Array]
 Schedule: TypeAlias = Sequence[tuple[int, int | None, bool]]
 """For each step of a backward loop: t, the only step whose loss counts (None: all), and: start afresh before it."""
 
+FAILURES = (ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
+"""What a wrong formula may raise, for shapes and steps that do not go with it."""
+
 SLIPS = {
     "softmax over samples": ("the softmax is normalised over the samples", "p = exp(z) / Σ over the classes"),
     "labels shifted up": ("the labels are shifted along the classes: class k + 1 for k", "y[t], unshifted"),
@@ -154,7 +157,7 @@ def backward(model: Model, program: Program, tape: Tape, faults: tuple[Fault, ..
     """Run the backward pass, with mistakes if any are given; return the gradients by role.
 
     Raises:
-        Exception: whatever a wrong formula raises, for shapes that do not go with it.
+        ValueError: or another of `FAILURES`, if a wrong formula does not go with the shapes.
     """
     lines = dict(program)
     schedule: Callable[[int], Schedule] = one_pass

@@ -110,8 +110,9 @@ def _finding(layout: Layout, doctor: Doctor, fault: Fault, lead: str, proof: str
     arrays = [
         f"{label[1:]} is in your {layout.pieces[label[1:]].array}" for label in labels[:1] if label[1:] in layout.pieces
     ]
-    where = f"; {arrays[0]}" if arrays else ""
-    return Finding(slot, fault.changes[first] + more, doctor.right[first] + more, f"{lead}{words}{proof}{where}")
+    where = f"{'; ' if proof else ''}{arrays[0]}" if arrays else ""
+    evidence = f"{lead}{words}{proof}{where}".removesuffix("; ")
+    return Finding(slot, fault.changes[first] + more, doctor.right[first] + more, evidence)
 
 
 def _slot(label: str) -> str:
@@ -143,7 +144,7 @@ def _when(doctor: Doctor) -> str:
     if right and all(case.problem.sizes.T == 1 for case in right):
         text = "; with one step it is right: the local formulas are, the way back through time is not"
     if doctor.raised:
-        text += f"; it raises an exception where sizes differ, as with {doctor.raised[0].problem.sizes}"
+        text += f"; on {len(doctor.raised)} other problem(s) it gives no gradient to compare"
     return text
 
 
@@ -164,7 +165,7 @@ def located(doctor: Doctor, diagnosis: Diagnosis) -> Finding:
     return Finding(
         where,
         f"the gradient is wrong for: {roles}",
-        "\n".join(_concerned(doctor, wrong, first)),
+        "\n".join(_concerned(doctor, wrong, first)[:8]),
         f"{why}; right for: {', '.join(map(role_in_words, right)) or 'none'}; no known mistake reproduces it",
     )
 

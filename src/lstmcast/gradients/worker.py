@@ -170,7 +170,9 @@ def probe(subject: Subject, problem: Callable[[int], list[Any]]) -> dict[str, An
         ]
         found["overwritten"] = [name for name in before[0] if not _equal(before[0][name], arguments[0][name])]
         found["overwritten"] += [
-            f"argument {index + 1}" for index in range(1, len(before)) if not _equal(before[index], arguments[index])
+            name
+            for name, old, new in zip(("x", "y", "h", "c"), before[1:], arguments[1:], strict=False)
+            if not _equal(old, new)
         ]
         found["single"] = bool(
             np.asarray(losses[0]).dtype == np.float32 or any(value.dtype == np.float32 for value in first.values())

@@ -1,0 +1,299 @@
+"""Checking a user's program: layouts, what is executed, and errors."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lstmcast.errors import InvalidError, NotFoundError
+from lstmcast.gradients import adapter, worker
+from lstmcast.gradients.code import check_code
+from lstmcast.gradients.conduct import rolled
+from lstmcast.gradients.report import Finding, ParameterResult, Report
+
+PROGRAMS = Path(__file__).parent / "programs"
+TEMPLATES = Path(worker.__file__).parent / "templates"
+SMALL = """
+import numpy as np
+LSTMCAST = {"cell": "rnn", "output": "squared", "x": "BTD", "y": "BTO",
+            "shapes": {"U": "D, H", "W": "H, H", "V": "H, O"}}
+
+
+def loss(params, x, y):
+    h, total = np.zeros((len(x), len(params["W"]))), 0.0
+    for t in range(x.shape[1]):
+        h = np.tanh(x[:, t] @ params["U"] + h @ params["W"])
+        total += ((h @ params["V"] - y[:, t]) ** 2).sum()
+    return total
+"""
+ZEROS = "\n\ndef grads(params, x, y):\n    return {name: np.zeros_like(value) for name, value in params.items()}\n"
+
+
+@pytest.mark.parametrize("path", sorted(PROGRAMS.glob("right_*.py")), ids=lambda path: path.stem)
+def test_right_programs_pass(path: Path, examined) -> None:
+    report = examined(path.read_text())
+    assert report.passed
+    assert report.worst_relative_error < 1e-13
+
+
+@pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.txt")), ids=lambda path: path.stem)
+def test_templates_pass_and_their_adapter_is_short(path: Path, examined) -> None:
+    text = path.read_text()
+    assert examined(text).passed
+    own = text.split("# ---- the adapter")[1].splitlines()
+    assert len(own) <= 31
+
+
+def test_an_inferred_layout_is_said(examined, program) -> None:
+    notes = " ; ".join(examined(program("right_gru")).notes)
+    assert "candidate with r (h' Wh_n)" in notes
+    assert "U = Wh_r, Wh_z, Wh_n (in, out)" in notes
+    assert "c = bh_r, bh_z, bh_n" in notes
+    assert "loss = 0.5 Σ (p - y)² / (B T)" in notes
+
+
+def test_gates_in_another_order_are_found(examined) -> None:
+    text = (TEMPLATES / "lstm.txt").read_text()
+    swapped = text.replace("i, f, g, o = np.split", "o, g, f, i = np.split")
+    block = ast.unparse(ast.parse("dc * g * i * (1 - i),").body[0].value.elts[0])
+    lines = [
+        "dc * g * i * (1 - i)",
+        "dc * c_prev * f * (1 - f)",
+        "dc * i * (1 - g**2)",
+        "dh * np.tanh(c) * o * (1 - o)",
+    ]
+    assert block == lines[0]
+    for old, new in zip(lines, reversed(lines), strict=True):
+        swapped = swapped.replace(f"            {old},", f"            {new} ,")
+    report = examined(swapped)
+    assert report.passed
+    assert any("Wx_o, Wx_g, Wx_f, Wx_i" in note for note in report.notes)
+
+
+def test_a_wrong_constant_factor_is_named(examined) -> None:
+    text = (TEMPLATES / "lstm.txt").read_text().replace("dy = 2 * (out", "dy = 1 * (out")
+    (finding,) = examined(text).diagnosis
+    assert "halved" in finding.evidence
+
+
+def test_a_factor_that_is_in_no_catalogue_is_inferred(examined) -> None:
+    text = (
+        (TEMPLATES / "lstm.txt").read_text().replace("dc * c_prev * f * (1 - f)", "dc * c_prev * f * (1 - f) * (1 - o)")
+    )
+    (finding,) = examined(text).diagnosis
+    assert "1 - o[t]" in finding.found
+    assert "reproduces all your gradients" in finding.evidence
+
+
+def test_what_has_no_name_is_located_and_nothing_is_guessed(examined) -> None:
+    text = (TEMPLATES / "lstm.txt").read_text().replace("dc * c_prev * f", "np.sin(7 * dc) * np.cos(c_prev) * f")
+    findings = examined(text).diagnosis
+    assert "gate f, input weight" in findings[-1].found
+    assert "gate g" not in findings[-1].found
+    assert "no known mistake reproduces it" in findings[-1].evidence
+    assert not any("reproduces all" in finding.evidence for finding in findings)
+
+
+def test_0_1_percent_is_noticed(examined) -> None:
+    text = (TEMPLATES / "gru.txt").read_text().replace("dr = drh * h_prev", "dr = 1.001 * drh * h_prev")
+    report = examined(text)
+    assert not report.passed
+    assert "gate r" in " ".join(finding.slot + finding.found for finding in report.diagnosis)
+
+
+def test_only_definitions_are_executed() -> None:
+    source = "import math\nX = 3\nY = [X, -1]\nZ = open('f')\nprint(X)\n"
+    source += "\nfor i in range(3):\n    X += i\n\ndef f():\n    return X\n"
+    tree, skipped = worker.definitions(source, "f.py")
+    assert [type(node).__name__ for node in tree.body] == ["Import", "Assign", "Assign", "FunctionDef"]
+    assert skipped == [4, 5, 7]
+
+
+def test_skipped_lines_are_reported(examined) -> None:
+    report = examined((TEMPLATES / "rnn.txt").read_text() + "\nprint('training')\nraise SystemExit\n")
+    assert report.passed
+    assert any("skipped at the top level" in note for note in report.notes)
+
+
+def test_an_unknown_forward_pass_is_compared_with_its_slopes(write) -> None:
+    text = (TEMPLATES / "gru.txt").read_text().replace("n = np.tanh(", "n = np.arctan(")
+    report = check_code(write(text))
+    assert not report.passed
+    assert "differences" in report.oracle
+    assert report.parameters["V"].passed
+    assert not report.parameters["Wn"].passed
+    right = text.replace("(1 - n**2)", "np.cos(n) ** 2")
+    assert check_code(write(right)).parameters["Wn"].relative_error < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f(:\n", r"mine\.py:1: "),
+        ("x = 1\n", "there is no LSTMCAST"),
+        ("LSTMCAST = {'cells': 'lstm'}\n", r"mine\.py:1: LSTMCAST: unknown key 'cells'"),
+        ("LSTMCAST = {'output': 'relu'}\n", "must be 'squared' or 'softmax'"),
+        (SMALL.replace("H, H", "H ** 2"), "no sum or product of D, H, O"),
+        (SMALL, "there is no function grads"),
+        (SMALL + ZEROS.replace("return", "return 1 / 0 #"), r"mine\.py:16: in grads ZeroDivisionError"),
+        (
+            SMALL.replace("total = 0.0", "total = 0.0").replace('params["V"]', 'params["Q"]') + ZEROS,
+            r"mine\.py:11: in loss KeyError",
+        ),
+        ("import nothing_like_it\n" + SMALL + ZEROS, r"mine\.py:1: ModuleNotFoundError"),
+        (SMALL.replace("return total", "return np.ones(3)") + ZEROS, "the loss is no number"),
+        (SMALL.replace("return total", "return total * np.nan") + ZEROS, "nan or infinite"),
+        (SMALL + ZEROS.replace("return", "return [] #"), "0 gradients for 3 names"),
+        ("import os\n" + SMALL + ZEROS.replace("return", "os._exit(3) #"), "ended with code 3"),
+    ],
+)
+def test_errors_name_the_users_line(text: str, message: str, write) -> None:
+    with pytest.raises(InvalidError, match=message):
+        check_code(write(text))
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ("{'U': params['U'], 'W': params['W']}", "no gradient for V"),
+        ("{**params, 'V': params['V'].T}", r"the gradient of V has shape \(7, 4\)"),
+        ("{**params, 'V': params['V'] * np.inf}", "the gradient of V has entries that are nan or infinite"),
+    ],
+)
+def test_gradients_that_are_no_gradients(result: str, message: str, examined) -> None:
+    report = examined(SMALL + f"\n\ndef grads(params, x, y):\n    return {result}\n")
+    assert not report.passed
+    assert any(finding for finding in report.diagnosis if _matches(message, finding))
+
+
+def _matches(message: str, finding: Finding) -> bool:
+    import re
+
+    return re.search(message, finding.found) is not None
+
+
+def test_gradients_that_are_zero_or_the_weights_fail(examined) -> None:
+    assert not examined(SMALL + ZEROS).passed
+    weights = examined(SMALL + "\n\ndef grads(params, x, y):\n    return params\n")
+    assert not weights.passed
+
+
+def test_a_program_that_does_not_end_is_ended(write) -> None:
+    endless = SMALL + "\n\ndef grads(params, x, y):\n    while True:\n        pass\n"
+    start = time.monotonic()
+    with pytest.raises(InvalidError, match="not done after 1 seconds"):
+        check_code(write(endless), time_limit=1)
+    assert time.monotonic() - start < 5
+
+
+def test_a_missing_file() -> None:
+    with pytest.raises(NotFoundError):
+        check_code(Path("nowhere.py"))
+
+
+def test_what_the_program_prints_does_no_harm_and_its_folder_is_on_the_path(write) -> None:
+    write(
+        (TEMPLATES / "lstm.txt").read_text().replace("    steps = []", "    print('noise')\n    steps = []"), "own.py"
+    )
+    text = (TEMPLATES / "lstm.txt").read_text()
+    adapter_part = "from own import *\n" + text[text.index("LSTMCAST") :]
+    assert check_code(write("import numpy as np\n" + adapter_part)).passed
+
+
+def test_overwritten_arguments_are_noticed(examined) -> None:
+    text = (
+        (TEMPLATES / "rnn.txt")
+        .read_text()
+        .replace("    hs, ps = forward(x, h, **params)", "    h *= 1.5\n    hs, ps = forward(x, h, **params)")
+    )
+    report = examined(text)
+    assert any("overwrite their arguments: h" in finding.found for finding in report.diagnosis)
+
+
+def test_float32_is_said(examined) -> None:
+    text = (TEMPLATES / "lstm.txt").read_text().replace("dc_next = 0\n", "dc_next = 0\n    y = y.astype('f4')\n")
+    text = text.replace("    return d\n", "    return {k: v.astype(np.float32) for k, v in d.items()}\n")
+    report = examined(text)
+    assert report.passed
+    assert any("float32" in note for note in report.notes)
+
+
+def test_rolled_targets() -> None:
+    inputs = np.sin(np.arange(40) / 3)
+    (before,) = rolled(inputs, np.roll(inputs, 1))
+    assert "previous value" in before.found
+    (edge,) = rolled(inputs, np.roll(inputs, -1))
+    assert "wraps around" in edge.found
+    assert rolled(inputs[:-1], inputs[1:]) == []
+    (batch,) = rolled(np.stack([inputs, inputs + 0.1]), np.roll(np.stack([inputs, inputs + 0.1]), 1, axis=1))
+    assert "axis 1" in batch.evidence
+
+
+def test_the_users_data_are_looked_at(write, program, repaired) -> None:
+    report = check_code(write(repaired(program("state"), "np.roll")))
+    assert [finding.slot for finding in report.diagnosis] == ["the data"]
+    assert not report.passed
+
+
+def test_axes() -> None:
+    said = adapter.parse({"output": "softmax", "x": "TB", "y": "TB", "shapes": {"U": "D, H", "V": "H, D"}})
+    assert said.symbols
+    assert said.ties
+    assert said.shape("U", said.sizes(adapter.Sizes(2, 3, 4, 5, 6))) == (4, 5)
+
+
+def test_json_has_no_nan() -> None:
+    report = Report(False, "o", float("nan"), {"W": ParameterResult(float("inf"), False)})
+    document = report.as_json()
+    assert document["worst_relative_error"] is None
+    assert document["parameters"]["W"]["relative_error"] is None
+    json.dumps(document, allow_nan=False)
+
+
+def lstmcast(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lstmcast", "gradcheck", *arguments]
+    return subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, timeout=60)
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    template = lstmcast(tmp_path, "--template", "lstm")
+    assert template.returncode == 0
+    (tmp_path / "mine.py").write_text(template.stdout)
+    (tmp_path / "wrong.py").write_text(template.stdout.replace("dc * c_prev", "dc * c"))
+    right = lstmcast(tmp_path, "--code", "mine.py")
+    assert (right.returncode, right.stderr) == (0, "")
+    assert "passed: worst relative error" in right.stdout
+    wrong = lstmcast(tmp_path, "--code", "wrong.py")
+    assert wrong.returncode == 7
+    assert "found:     df = dc * c[t]\n   expected:  df = dc * c[t-1]" in wrong.stdout
+    document = json.loads(lstmcast(tmp_path, "--code", "wrong.py", "--json").stdout)
+    assert {"schema_version", "passed", "oracle", "worst_relative_error", "parameters", "diagnosis"} <= set(document)
+    assert document["diagnosis"][0]["expected"] == "df = dc * c[t-1]"
+    assert lstmcast(tmp_path, "--code", "wrong.py", "--json", "--no-diagnose").returncode == 7
+    assert float(lstmcast(tmp_path, "--code", "mine.py", "--quiet").stdout) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "give one of --code FILE"),
+        (["--code", "x.py", "--template", "gru"], 2, "give one of --code FILE"),
+        (["--code", "x.py", "a=1"], 2, "go with --config"),
+        (["--code", "x.py"], 4, "x.py: there is no such file"),
+        (["--code", "empty.py"], 5, "there is no LSTMCAST"),
+    ],
+)
+def test_exit_codes(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    done = lstmcast(tmp_path, *arguments)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
