@@ -29,4 +29,4 @@ bench-doctor: setup
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/doctor.py
 
 clean:
-	rm -rf .venv outputs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv outputs .hypothesis .mypy_cache .ruff_cache .pytest_cache

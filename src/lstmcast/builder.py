@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 def make_dataset(config: Config, future: int = 0) -> Dataset | Tokens:
     """Build the data, synthetic ones ``future`` steps beyond their known end."""
-    return config.data.build(config.seed, future)
+    # streams of their own for data, parameters (0), batches (1), initial states (2) and draws (4)
+    return config.data.build([config.seed, 3], future)
 
 
 def make_network_engine(config: Config, features: int, engine: EngineName | None = None) -> Engine:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import signal
 import sys
@@ -173,7 +172,7 @@ class Training:
             with runs.writing(run.metrics), run.metrics.open("a", encoding="utf-8", buffering=1) as metrics:
 
                 def record_step(record: Record) -> None:
-                    metrics.write(json.dumps(record.as_json()) + "\n")
+                    metrics.write(runs.to_json(record.as_json(), indent=None) + "\n")
                     on_record(record)
 
                 outcome = fit(
@@ -231,7 +230,7 @@ class Training:
         try:
             from lstmcast.reports import plots
 
-            plots.save(plots.loss(run.read_metrics(), run.name), run.path / "loss.png")
+            plots.save(plots.loss(run.read_metrics(), run.name, self.config.loss_name), run.path / "loss.png")
             if isinstance(evaluation, Evaluation) and isinstance(trained, Trained):
                 plots.save(plots.rollout(evaluation, trained.columns, run.name), run.path / "rollout.png")
         except Exception as error:

@@ -42,12 +42,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         UnwritableError: if that fails; the old file is left as it was.
     """
-    if path.exists() and not path.is_file():
+    with writing(path):
+        special = path.exists() and not path.is_file()
+        target = path.resolve()  # a link is written through
+    if special:
         # a device or a pipe cannot be replaced; a folder refuses by itself
         with writing(path), path.open("wb") as stream:
             yield stream
         return
-    path = path.resolve()  # a link is written through
+    path = target
     with writing(path):
         temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.tmp")
         try:

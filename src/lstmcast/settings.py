@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 from pydantic import BaseModel, ConfigDict
+
+Seed: TypeAlias = int | Sequence[int]
+"""What ``numpy.random.default_rng`` takes: a number, or several, the last of which names the stream."""
 
 
 class Section(BaseModel):

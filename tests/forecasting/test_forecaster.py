@@ -7,11 +7,13 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from lstmcast.data.batches import Batch
 from lstmcast.data.categories import Bins
 from lstmcast.errors import InvalidError
 from lstmcast.forecasting.rollout import CHUNK, Forecaster
 from lstmcast.network.description import Network
 from lstmcast.network.engine import make_engine
+from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
 
 L = 20
@@ -163,3 +165,27 @@ def test_the_seed_decides_the_paths(categorical, rows):
     first, again, other = (categorical(seed=seed).rollout(rows[:, :, :1], 5) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first != other).all()
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_context_shorter_than_the_horizon_does_not_shift_the_forecast(cell):
+    network = Network(cell, 1, (3,), (), 1)
+    parameters = Parameters(network)
+    parameters.initialize(network, np.random.default_rng(0))
+    engine = NumpyEngine(network, parameters)
+    history = np.sin(np.arange(30.0))[None, :, None]
+    short, enough = (Forecaster(engine, 10, context, None).rollout(history, 3) for context in (5, 10))
+    np.testing.assert_array_equal(short, enough)
+
+
+@pytest.mark.parametrize("T", [3, 1024, 2500])
+def test_long_inputs_are_read_piece_by_piece_with_the_same_outputs(T):
+    network = Network("lstm", 1, (3, 2), (), 1)
+    parameters = Parameters(network)
+    parameters.initialize(network, np.random.default_rng(0))
+    engine = NumpyEngine(network, parameters)
+    inputs = np.sin(np.arange(T) / 3.0)[None, :, None]
+    whole = engine._forward(Batch(inputs, inputs), engine._packed())[0].head.y.transpose(2, 0, 1)
+    np.testing.assert_array_equal(engine.predict(inputs), whole)
+    state = next(engine.stream(inputs))
+    np.testing.assert_array_equal(state, whole[:, -1])

@@ -88,7 +88,7 @@ def test_loss_shows_every_step_validation_and_rate():
     metrics[49]["validation"] = 0.5
     above, below = plots.loss(metrics, "run").axes
     np.testing.assert_array_equal(lines(above)["loss of each batch"][:, 1], [record["loss"] for record in metrics])
-    assert lines(above)["validation RMSE"].tolist() == [[50, 0.5]]
+    assert lines(above)["validation metric"].tolist() == [[50, 0.5]]
     assert any("median" in label for label in lines(above))
     assert above.get_yscale() == "log"
     assert len(below.get_lines()[0].get_xydata()) == 100

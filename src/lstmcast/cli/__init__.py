@@ -66,7 +66,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    if "--resume" in arguments:
+    if arguments[:1] == ["train"] and "--resume" in arguments:
         # the value of --resume may be left out
         after = arguments.index("--resume") + 1
         if after == len(arguments) or arguments[after].startswith("-"):

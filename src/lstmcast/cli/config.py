@@ -79,7 +79,7 @@ def validate(
     from lstmcast.config.load import load
     from lstmcast.forecasting.evaluate import HORIZONS
 
-    failed = False
+    failed: ExitCode | None = None
     for name in files:
         try:
             config = load(name)
@@ -89,14 +89,14 @@ def validate(
         except LstmcastError as error:
             if len(files) == 1:
                 raise
-            failed = True
+            failed = failed or error.exit_code
             say(f"error: {error.message}")
             if error.hint:
                 say(f"hint: {error.hint}")
         else:
             emit(f"{name}: valid")
     if failed:
-        raise typer.Exit(ExitCode.INVALID)
+        raise typer.Exit(failed)
 
 
 @app.command()

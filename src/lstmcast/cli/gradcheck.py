@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from lstmcast.gradients.report import Finding, Report
 
 
+NOTATION = """Notation: samples in rows; dz is the gradient of the loss with respect to z; x input, h state,
+c cell state, tc = tanh(c), p prediction, y target; da* of a gate's pre-activation; *_next goes on to the step before.
+"""
+
+
 def gradcheck(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the config.")
@@ -74,6 +79,8 @@ def _render(report: Report) -> None:
     show(_table(report))
     for number, finding in enumerate(report.diagnosis, 1):
         emit_text(_text(number, finding))
+    if any(" = " in finding.expected for finding in report.diagnosis):
+        emit(NOTATION)
     verdict = "passed" if report.passed else "failed"
     emit(f"{verdict}: worst relative error {report.worst_relative_error:.2g}, against {report.oracle}")
 

@@ -24,13 +24,14 @@ def plot(
     """Draw a run into its folder, and print the picture's path."""
     from lstmcast import runs
     from lstmcast.builder import load_forecaster
+    from lstmcast.config.load import load
     from lstmcast.forecasting.evaluate import HORIZONS, evaluate
     from lstmcast.reports import plots
 
     found = [runs.find(reference, output_dir) for reference in run or ["latest"]]
     for one in found:
         if kind == "loss":
-            figure = plots.loss(one.read_metrics(), one.name)
+            figure = plots.loss(one.read_metrics(), one.name, load(str(one.config)).loss_name)
         else:
             trained = load_forecaster(one, f"--kind {kind}")
             dataset = trained.dataset(future=max(HORIZONS))

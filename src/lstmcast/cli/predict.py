@@ -115,7 +115,7 @@ def predict(
             assert output is not None
             with runs.replacing(output) as file:
                 arrays = {name: flat[..., k] for k, name in enumerate(("series", *BAND)[: flat.shape[2]])}
-                np.savez(file, allow_pickle=False, labels=np.array(labels), **arrays)
+                np.savez(file, labels=np.array(labels), **arrays)  # type: ignore[arg-type]
     if output is not None:
         say(f"wrote {output}")
     if plot is not None:
@@ -153,16 +153,15 @@ def _whole(chunks: list[Array]) -> Array:
 
 def _csv(chunks: Iterator[Array], labels: list[str], kept: list[Array] | None, band: tuple[str, ...]) -> Iterator[str]:
     """Yield the rows series, step, value and perhaps the band, a chunk of steps at a time."""
+    from lstmcast.forecasting.table import csv_rows
+
     yield ",".join(("series", "step", "value", *band)) + "\n"
     step = 0
     for chunk in chunks:
         if kept is not None:
             kept.append(chunk)
-        lines = []
-        for values in chunk.swapaxes(0, 1).reshape(chunk.shape[1], len(labels), -1):
+        rows = []
+        for values in chunk.swapaxes(0, 1).reshape(chunk.shape[1], len(labels), -1).tolist():
             step += 1
-            lines += [
-                f"{label},{step},{','.join(map(repr, row))}\n"
-                for label, row in zip(labels, values.tolist(), strict=True)
-            ]
-        yield "".join(lines)
+            rows += [(label, step, *row) for label, row in zip(labels, values, strict=True)]
+        yield csv_rows(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -13,8 +14,6 @@ from lstmcast.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from lstmcast.gradients.trace import Row
 
-HEADERS = ("step", "layer", "quantity", "unit", "by hand", "autograd", "")
-
 
 def trace(
     run: RunArgument = "latest",
@@ -22,13 +21,19 @@ def trace(
     sample: Annotated[int, typer.Option(min=0, help="Which sequence of the first training batch.")] = 0,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Its first steps.")] = 3,
     units: Annotated[int, typer.Option(min=1, help="Hidden units shown of each layer.")] = 2,
-    against: Annotated[Literal["torch", "none"], typer.Option(help="What to set beside the hand-derived values.")] = (
-        "torch"
-    ),
+    against: Annotated[
+        str, typer.Option(metavar="torch|none|FILE.py", help="Set autograd, nothing, or your own program beside it.")
+    ] = "torch",
     format: Annotated[Literal["table", "csv", "latex"], typer.Option(help="Format of the trace.")] = "table",  # noqa: A002
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
     """Show each gate and state forward, and each gradient backward, of a few steps."""
+    if against not in ("torch", "none"):
+        from lstmcast.gradients.trace_code import trace_code
+
+        _render(trace_code(Path(against), steps, units), against, format)
+        return
+
     from lstmcast import runs
     from lstmcast.builder import TrainedTokens, load_trained, make_dataset, make_network_engine, make_sampler
     from lstmcast.config.load import load
@@ -50,7 +55,10 @@ def trace(
     short = dataclasses.replace(
         batch, inputs=batch.inputs[one, :steps], targets=batch.targets[one, :steps], weights=None, lengths=None
     )
-    rows = trace_batch(engine, short, autograd=against == "torch", units=units)
+    _render(trace_batch(engine, short, autograd=against == "torch", units=units), against, format)
+
+
+def _render(rows: list[Row], against: str, format: str) -> None:  # noqa: A002
     if format == "csv":
         emit("step,layer,quantity,unit,ours,other,differs")
         for row in rows:
@@ -69,8 +77,9 @@ def trace(
             other = "" if row.other is None else f"{row.other:+.10f}"
             mark = "<- first difference" if first else "differs" if row.differs else ""
             cells.append((str(row.step), str(row.layer), row.quantity, str(row.unit), f"{row.ours:+.10f}", other, mark))
-        show(tables.listing(HEADERS, cells))
-        if against == "torch" and not marked:
+        other = {"torch": "autograd", "none": ""}.get(against, "your program")
+        show(tables.listing(("step", "layer", "quantity", "unit", "by hand", other, ""), cells))
+        if against != "none" and not marked:
             say("no difference beyond rounding")
     if any(row.differs for row in rows):
         raise typer.Exit(ExitCode.CHECK_FAILED)

@@ -65,7 +65,7 @@ def train(
         plan = pipeline.describe(training)
         if json:
             emit_json(plan)
-        else:
+        elif not quiet:
             emit(f"valid: {plan['parameters']:,} parameters, {plan['steps'] or 'open-ended'} steps, nothing trained")
         return
     stop = pipeline.StopRequest(None if limit is None else time.monotonic() + limit)

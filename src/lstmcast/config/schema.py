@@ -32,11 +32,15 @@ class Config(Section):
         return self.data.source if isinstance(self.data, Quantized) else self.data
 
     @property
+    def loss_name(self) -> str:
+        """What the loss is, for people."""
+        return "cross-entropy, nats" if self.model.output == "categorical" else "mean squared error"
+
+    @property
     def last_step_loss(self) -> bool:
         """Whether the loss counts the last step alone."""
-        return (self.training.loss or ("last_step" if self.generator.kind == "windowed_sine" else "every_step")) == (
-            "last_step"
-        )
+        default = "last_step" if self.generator.kind == "windowed_sine" else "every_step"
+        return (self.training.loss or default) == "last_step"
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Yield each combination that makes no sense: the key at fault and what is wrong."""
@@ -49,6 +53,8 @@ class Config(Section):
             )
         if optimizer.kind == "sgd" and optimizer.nesterov and not optimizer.momentum:
             yield "optimizer.nesterov", "nesterov needs a momentum above 0"
+        if getattr(data, "phase_seed", None) is not None and getattr(data, "phases", "") == "real":
+            yield "data.phases", "phase_seed draws whole phases as the example does; leave it out for real ones"
         if training.clip and (training.clip.norm is None) == (training.clip.value is None):
             yield "training.clip", "give one of norm and value"
         if training.steps and training.epochs:

@@ -38,7 +38,8 @@ class Bins:
 
 def one_hot(codes: Array, classes: int) -> Array:
     """Return ``codes`` (..., 1) of 0 to ``classes`` - 1 as ``(..., classes)``."""
-    hot: Array = np.eye(classes)[codes[..., 0]]
+    hot = np.zeros((*codes.shape[:-1], classes))
+    np.put_along_axis(hot, codes, 1.0, axis=-1)
     return hot
 
 

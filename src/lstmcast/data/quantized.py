@@ -15,7 +15,7 @@ from lstmcast.data.series import Series
 from lstmcast.data.sine_bank import SineBank
 from lstmcast.data.windowed_sine import WindowedSine
 from lstmcast.errors import InvalidError
-from lstmcast.settings import Section
+from lstmcast.settings import Section, Seed
 
 NumericSettings = WindowedSine | SineBank | RandomSegments | Series
 Source = Annotated[NumericSettings, Field(discriminator="kind")]
@@ -28,7 +28,7 @@ class Quantized(Section):
     bins: int = Field(64, ge=2, le=4096, description="bins of equal width over the training part's range")
     source: Source = Field(description="the generator of the values: any other kind, with one column")
 
-    def build(self, seed: int, future: int) -> Dataset:
+    def build(self, seed: Seed, future: int) -> Dataset:
         """Build the source and cut its range.
 
         Raises:

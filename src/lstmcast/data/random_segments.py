@@ -12,7 +12,7 @@ from lstmcast.data.batches import SegmentSampler
 from lstmcast.data.dataset import Borders, Dataset, Scaler, check_window
 from lstmcast.data.signal import Signal
 from lstmcast.errors import InvalidError
-from lstmcast.settings import Section
+from lstmcast.settings import Section, Seed
 
 
 class RandomSegments(Section):
@@ -28,7 +28,7 @@ class RandomSegments(Section):
     test_share: float = Field(0.4, gt=0, lt=1, description="share of the sine, at its end")
     signal: Signal = Field(Signal(), description="departures from a pure sine")
 
-    def build(self, seed: int, future: int) -> Dataset:  # noqa: ARG002  (the test part holds the truth)
+    def build(self, seed: Seed, future: int) -> Dataset:  # noqa: ARG002  (the test part holds the truth)
         """Sample the sine and cut it in time order.
 
         Raises:
@@ -49,7 +49,7 @@ class RandomSegments(Section):
             train=train,
             validation=borders.validation_held(rows),
             test=borders.test_held(rows),
-            context=self.max_timesteps,
+            context=self.max_timesteps + self.horizon - 1,
             horizon=self.horizon,
             shortest=self.min_timesteps,
             sampler=partial(

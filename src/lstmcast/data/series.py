@@ -12,7 +12,7 @@ from pydantic import Field
 from lstmcast.data.batches import WindowSampler
 from lstmcast.data.csv_file import read_columns
 from lstmcast.data.dataset import Borders, Dataset, Scaler, check_window
-from lstmcast.settings import Section
+from lstmcast.settings import Section, Seed
 
 
 class Series(Section):
@@ -29,7 +29,7 @@ class Series(Section):
     shuffle: bool = Field(True, description="draw the windows in a new random order in each epoch")
     drop_last: bool = Field(False, description="leave out an epoch's incomplete last batch")
 
-    def build(self, seed: int, future: int) -> Dataset:  # noqa: ARG002  (nothing is drawn, nothing lies beyond)
+    def build(self, seed: Seed, future: int) -> Dataset:  # noqa: ARG002  (nothing is drawn, nothing lies beyond)
         """Read the file.
 
         Raises:

@@ -13,7 +13,7 @@ from lstmcast.data.batches import WindowSampler
 from lstmcast.data.dataset import Dataset, Held, Scaler, check_window
 from lstmcast.data.signal import Signal
 from lstmcast.errors import InvalidError
-from lstmcast.settings import Section
+from lstmcast.settings import Section, Seed
 
 
 class SineBank(Section):
@@ -50,7 +50,7 @@ class SineBank(Section):
             return random.integers(low, high, self.sequences)
         return random.uniform(-reach, reach, self.sequences)
 
-    def build(self, seed: int, future: int) -> Dataset:
+    def build(self, seed: Seed, future: int) -> Dataset:
         """Sample the rows, the held-out ones ``future`` steps beyond their end.
 
         Raises:
@@ -78,7 +78,7 @@ class SineBank(Section):
             train=train,
             validation=held(self.test_sequences, held_out) if self.validation_sequences else None,
             test=held(0, self.test_sequences),
-            context=self.length - self.horizon,
+            context=max(self.length - self.horizon, self.horizon),
             horizon=self.horizon,
             shortest=timesteps,
             sampler=partial(

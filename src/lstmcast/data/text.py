@@ -17,7 +17,7 @@ from lstmcast.data.categories import OneHotSampler
 from lstmcast.data.dataset import Borders, check_window
 from lstmcast.data.user_file import read_text
 from lstmcast.errors import InvalidError
-from lstmcast.settings import Section
+from lstmcast.settings import Section, Seed
 
 MAX_BYTES = 64 * 2**20
 # not characters of any text: private use
@@ -68,7 +68,7 @@ class Text(Section):
     drop_last: bool = Field(False, description="leave out an epoch's incomplete last batch")
     horizon: Literal[1] = Field(1, description="the next character")
 
-    def build(self, seed: int, future: int) -> Tokens:  # noqa: ARG002
+    def build(self, seed: Seed, future: int) -> Tokens:  # noqa: ARG002
         """Read the file; lines are put in a seeded random order before they are split, a stream is split in its own.
 
         Raises:

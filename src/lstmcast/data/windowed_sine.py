@@ -11,7 +11,7 @@ from pydantic import Field
 from lstmcast.data.batches import WindowSampler
 from lstmcast.data.dataset import Borders, Dataset, Held, Scaler, check_window
 from lstmcast.data.signal import Signal
-from lstmcast.settings import Section
+from lstmcast.settings import Section, Seed
 
 
 class WindowedSine(Section):
@@ -29,7 +29,7 @@ class WindowedSine(Section):
     drop_last: bool = Field(False, description="leave out an epoch's incomplete last batch")
     signal: Signal = Field(Signal(), description="departures from a pure sine")
 
-    def build(self, seed: int, future: int) -> Dataset:  # noqa: ARG002  (the test part holds the truth)
+    def build(self, seed: Seed, future: int) -> Dataset:  # noqa: ARG002  (the test part holds the truth)
         """Sample the series and cut it in time order; no window crosses a border.
 
         Raises:

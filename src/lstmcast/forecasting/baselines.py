@@ -178,8 +178,10 @@ def fit_autoregression(rows: Array) -> Array:
     """
     L = rows.shape[1]
     order = max(1, min(MAX_ORDER, L // 4))
-    lags = sliding_window_view(rows, order + 1, axis=1).reshape(-1, order + 1)[:, ::-1]
-    lags = lags[:: max(1, -(-len(lags) // MAX_FIT_ROWS))]
+    view = sliding_window_view(rows, order + 1, axis=1)
+    total = view.shape[0] * view.shape[1]
+    chosen = np.arange(0, total, max(1, -(-total // MAX_FIT_ROWS)))
+    lags = view[np.divmod(chosen, view.shape[1])][:, ::-1]
     count = len(lags)
     # columns: 1, y(t-1), …, y(t-order), y(t)
     design = np.concatenate([np.ones((count, 1)), lags[:, 1:], lags[:, :1]], axis=1)

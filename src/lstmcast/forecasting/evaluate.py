@@ -39,6 +39,7 @@ class Evaluation:
         truth: ``(M, K, F)``, in the user's units, as are all forecasts.
         history: the known values before each forecast, ``(M, T, F)``.
         origins: the step in the test rows at which each rollout starts.
+        unit: ``(F,)``, turns an error in the user's units into one in the scores' units.
         beyond: horizons asked for that are longer than the truth: cut to it, or left out if there are several origins.
     """
 
@@ -48,6 +49,7 @@ class Evaluation:
     history: Array
     columns: dict[str, dict[int, float]]
     origins: list[int]
+    unit: Array
     beyond: list[int]
     amplitude_ratio: float
     frequency_error: float
@@ -203,6 +205,7 @@ def evaluate(
             for f, name in enumerate(dataset.columns)
         },
         origins=starts,
+        unit=unit / scaler.scale,
         beyond=[h for h in asked if h > available],
         amplitude_ratio=metrics.amplitude_ratio(finite, truth) if long_enough else float("nan"),
         frequency_error=metrics.frequency_error(finite, truth) if long_enough else float("nan"),

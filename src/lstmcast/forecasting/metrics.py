@@ -27,11 +27,11 @@ def valid_steps(forecast: Array, truth: Array, scale: Array, share: float = 0.2)
 
 
 def amplitude_ratio(forecast: Array, truth: Array) -> float:
-    """Return the forecast's standard deviation in time over the truth's, the median over series and features."""
+    """Return the forecast's standard deviation in time over the truth's, the median over those that move."""
     truth_std = truth.std(axis=1)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         ratio = np.where(truth_std > 0, forecast.std(axis=1) / truth_std, np.nan)
-    return float(np.median(ratio))
+    return float(np.nanmedian(ratio)) if np.isfinite(ratio).any() else float("nan")
 
 
 def frequency(values: Array) -> Array:

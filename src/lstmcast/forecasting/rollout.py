@@ -93,21 +93,25 @@ class Forecaster:
         needed = (self.sliding or 1) + self.horizon - 1
         if history.shape[1] < needed:
             raise InvalidError(f"data: a forecast needs {needed} values to start from, here are {history.shape[1]}")
-        history = history[:, -(self.context if self.sliding is None else needed) :]
+        history = history[:, -(max(self.context, needed) if self.sliding is None else needed) :]
         if self.bins is None:
             return (forecast[:, None] for forecast in self._run(history, same))
-        bins, random = self.bins, np.random.default_rng(self.seed)
+        bins, random = self.bins, np.random.default_rng([self.seed, 4])
 
         def read(logits: Array) -> Array:
             return one_hot(draw(logits, 1.0, random)[:, None], bins.classes)
 
-        drawn = self._run(np.repeat(self.inputs(history), self.paths, axis=0), read)
+        drawn = self._run(self.inputs(history), read)
         return (bins.decode(step.argmax(axis=1)).reshape(len(history), self.paths, 1) for step in drawn)
 
     def _run(self, history: Array, read: Callable[[Array], Array]) -> Iterator[Array]:
         if self.sliding is None:
-            return self.engine.stream(history, self.horizon, read)
-        return self._slide(history, self.sliding, read)
+            return self.engine.stream(history, self.horizon, read, self._copies)
+        return self._slide(np.repeat(history, self._copies, axis=0), self.sliding, read)
+
+    @property
+    def _copies(self) -> int:
+        return 1 if self.bins is None else self.paths
 
     def _slide(self, inputs: Array, timesteps: int, read: Callable[[Array], Array]) -> Iterator[Array]:
         inputs = inputs.copy()

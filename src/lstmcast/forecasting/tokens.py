@@ -136,7 +136,7 @@ def sample(
         max_length: symbols drawn at most.
 
     Raises:
-        UsageError: if the prompt has a symbol that is not in the vocabulary, or is empty without lines.
+        UsageError: if the prompt has a symbol that is not in the vocabulary.
     """
     unknown = sorted(set(prompt) - set(vocabulary))
     if unknown:

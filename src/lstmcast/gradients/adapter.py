@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from typing import Any
 
@@ -15,8 +15,9 @@ from lstmcast.arrays import Array
 from lstmcast.errors import InvalidError
 from lstmcast.gradients.problem import CellKind, OutputKind, Problem, Sizes
 
-KEYS = ("cell", "output", "loss", "x", "y", "shapes", "state", "gradients", "one_hot")
+KEYS = ("cell", "output", "loss", "x", "y", "shapes", "state", "gradients", "one_hot", "sizes")
 NAME = "LSTMCAST"
+SIZE_NAMES = ("B", "T", "D", "H", "O")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Adapter:
         state: the axes of each initial state that the functions take after x and y: h, then c.
         gradients: the order of the gradients, if they come as a list.
         one_hot: inputs are one-hot vectors.
+        fixed: sizes that the program has as constants, by letter.
         ties: O is D: the outputs are over the same symbols as the inputs.
     """
 
@@ -44,6 +46,7 @@ class Adapter:
     state: tuple[str, ...]
     gradients: list[str] | None
     one_hot: bool
+    fixed: dict[str, int] = field(default_factory=dict)
 
     @property
     def symbols(self) -> bool:
@@ -62,9 +65,8 @@ class Adapter:
         """Return the sizes nearest to those wanted that the program can have."""
         D = wanted.D if self._uses("D") or "D" in self.x else 1
         O = wanted.O if self._uses("O") or "O" in self.y else 1
-        if self.ties:
-            O = D
-        return Sizes(wanted.B if "B" in self.x else 1, wanted.T, D, wanted.H, O)
+        sizes = replace(Sizes(wanted.B if "B" in self.x else 1, wanted.T, D, wanted.H, O), **self.fixed)
+        return replace(sizes, O=sizes.D) if self.ties else sizes
 
     def shape(self, name: str, sizes: Sizes) -> tuple[int, ...]:
         """Return a parameter's shape."""
@@ -187,11 +189,17 @@ def parse(said: Any) -> Adapter:
             evaluate(part, Sizes(1, 1, 1, 1, 1))
     state = said.get("state", ())
     state = tuple(state.values()) if isinstance(state, Mapping) else tuple(state)
-    if any(not isinstance(axes, str) or not set(axes) <= set("BH1") for axes in state):
+    if any(not isinstance(axes, str) or not {"H"} <= set(axes) <= set("BH1") for axes in state):
         raise InvalidError(f"{NAME}: state: {list(state)}; give the axes of h (and of c), as ['BH', 'BH']")
+    for key, axes in (("y", y), *(("state", axes) for axes in state)):
+        if ("B" in axes) != ("B" in x):
+            raise InvalidError(f"{NAME}: {key}: {axes!r}; it must have B, as x has, or both have not")
     gradients = said.get("gradients")
     if gradients is not None and (not isinstance(gradients, list | tuple) or set(gradients) - set(split)):
         raise InvalidError(f"{NAME}: gradients: {gradients!r}; give the names in shapes, in the order returned")
+    fixed = said.get("sizes", {})
+    if not isinstance(fixed, dict) or any(k not in SIZE_NAMES or type(v) is not int or v < 1 for k, v in fixed.items()):
+        raise InvalidError(f"{NAME}: sizes: {fixed!r}; give those that are constants of your program, as {{'H': 16}}")
     return Adapter(
         cells[said.get("cell")],
         outputs[said["output"]],
@@ -202,6 +210,7 @@ def parse(said: Any) -> Adapter:
         state,
         None if gradients is None else [str(name) for name in gradients],
         bool(said.get("one_hot", False)),
+        fixed,
     )
 
 

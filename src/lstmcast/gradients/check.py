@@ -42,7 +42,7 @@ def check_config(config: Config, oracle: OracleName = "complex", rollout: int | 
     Args:
         config: the config; of its data only the horizon is used.
         oracle: "complex" step, "central" differences, "torch" autograd, or "all" of them.
-        rollout: steps fed back in the rollout's problem; None: as many as fit. 0: none.
+        rollout: steps fed back in the rollout's problem; None: 3, 0: none.
 
     Raises:
         UsageError: if a rollout is asked of a network whose outputs cannot be fed back.

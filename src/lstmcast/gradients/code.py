@@ -98,13 +98,7 @@ def check_code(file: Path, time_limit: float = 60.0, diagnose: bool = True) -> R
         NotFoundError: if there is no such file.
         InvalidError: if its adapter makes no sense, or its code fails.
     """
-    try:
-        source = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NotFoundError(f"{file}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidError(f"{file}: cannot be read: {error}") from None
-    adapter = adapters.read(source, str(file))
+    adapter = adapters.read(read_source(file), str(file))
     asked = examination(adapter)
     answers = ask(file, asked.posed, asked.calls, adapter.gradients, time_limit)
     report = judge(file, adapter, asked, answers, diagnose)
@@ -119,6 +113,21 @@ def check_code(file: Path, time_limit: float = 60.0, diagnose: bool = True) -> R
         diagnosis=(*findings, *report.diagnosis),
         notes=(*conduct.notes(answers), *report.notes),
     )
+
+
+def read_source(file: Path) -> str:
+    """Return a program's text.
+
+    Raises:
+        NotFoundError: if there is no such file.
+        InvalidError: if it cannot be read.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFoundError(f"{file}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidError(f"{file}: cannot be read: {error}") from None
 
 
 def slips(adapter: Adapter, asked: Examination, answers: Answers) -> list[Finding]:
@@ -174,7 +183,7 @@ def judge(file: Path, adapter: Adapter, asked: Examination, answers: Answers, di
     return Report(
         right and not findings,
         "the reference's backward pass, whose loss is the program's",
-        max(result.relative_error for result in parameters.values()),
+        float(np.max([result.relative_error for result in parameters.values()])),
         parameters,
         tuple(findings),
         tuple(notes),

@@ -30,6 +30,7 @@ def derived(model: Model) -> tuple[Fault, ...]:
             *_sums(right, words),
             *_elsewhere(model, right),
             *_bindings(right, words),
+            *_other_steps(right),
             *_sigmoids(model, right),
         ],
     )
@@ -105,6 +106,22 @@ def _bindings(right: Program, words: Words) -> Iterator[Fault]:
                 inner = {label: line for label, line in changes.items() if "+=" not in line}
                 if 1 < len(inner) < len(changes):
                     yield _fault(inner, "bindings")
+
+
+def _other_steps(right: Program) -> Iterator[Fault]:
+    """Everything that the forward pass kept is taken from another step; the targets are too, or not."""
+    for now, before in (
+        ("(t - 1) % T", "(t - 1) % T - 1"),
+        ("(t + 1) % T", "(t + 1) % T - 1"),
+        ("0", "-1"),
+        ("T-1", "T-2"),
+    ):
+        for fixed in (r"(?!counted|y\b)", r"(?!counted)"):
+            changes = {}
+            for label, line in right.items():
+                earlier = re.sub(r"\b([a-z]+)\[t-1\]", rf"\1[{before}]", line)
+                changes[label] = re.sub(rf"\b{fixed}([a-z]+)\[t\]", rf"\1[{now}]", earlier)
+            yield _fault({label: line for label, line in changes.items() if line != right[label]}, "bindings")
 
 
 def _sigmoids(model: Model, right: Program) -> Iterator[Fault]:

@@ -9,11 +9,13 @@ gradient on every problem.
 from __future__ import annotations
 
 import ast
+import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations, product
+from typing import TypeAlias
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from lstmcast.gradients.derived import derived
 from lstmcast.gradients.formulas import Program, program
 from lstmcast.gradients.problem import Model, Problem
 from lstmcast.gradients.reference import FAILURES, Fault, Gradients, Tape, backward, forward
+from lstmcast.gradients.sums import groups
 
 TOLERANCE = 1e-6
 WIDTH = 6
@@ -64,6 +67,10 @@ class Case:
         return distance <= TOLERANCE * (float(np.linalg.norm(own)) + 1e-3 * self.scale)
 
 
+Stage: TypeAlias = Sequence[Case]
+Source: TypeAlias = Callable[[Faults, Stage], Iterable[Fault]]
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What reproduces the program's gradients.
@@ -71,12 +78,10 @@ class Diagnosis:
     Attributes:
         explanations: sets of mistakes that do so, each alone, the likeliest first; empty if none was found.
         partial: the mistakes found before the search got stuck.
-        wrong: the roles that are still wrong with them, for each number of steps.
     """
 
     explanations: tuple[Faults, ...]
     partial: Faults = ()
-    wrong: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Doctor:
@@ -117,82 +122,115 @@ class Doctor:
             if not solved:
                 best = min(states, key=lambda faults: sum(len(self.wrong(case, faults)) for case in self.cases))
                 best = self._best_partial(best, stage)
-                return Diagnosis((), best, self._remaining(best))
+                return Diagnosis((), best)
             states = solved
         fewest = min(map(len, states))
         return Diagnosis(tuple(self._distinct([faults for faults in states if len(faults) == fewest])))
 
-    def _remaining(self, faults: Faults) -> dict[int, tuple[str, ...]]:
-        found: dict[int, tuple[str, ...]] = {}
-        for case in self.cases:
-            wrong = self.wrong(case, faults)
-            if wrong:
-                T = case.problem.sizes.T
-                found[T] = tuple(role for role in self.model.roles if role in wrong or role in found.get(T, ()))
-        return found
-
-    def _solves(self, stage: Sequence[Case], faults: Faults) -> bool:
+    def _solves(self, stage: Stage, faults: Faults) -> bool:
         return all(not self.wrong(case, faults) for case in stage)
 
-    def _solve(self, states: list[Faults], stage: Sequence[Case]) -> list[Faults]:
+    def _solve(self, states: list[Faults], stage: Stage) -> list[Faults]:
         """Return extensions of the states that reproduce this stage's gradients too."""
         self._partials: list[Faults] = []
         for _ in range(DEPTH):
             solved = [faults for faults in states if self._solves(stage, faults)]
             if solved or time.monotonic() > self._deadline:
                 return solved
-            states = sorted(states, key=lambda faults: (self._score(stage, faults), len(faults), _price(faults)))[
-                :WIDTH
-            ]
-            found: list[Faults] = []
-            for revise, search, known in product((False, True), (self._complete, self._improve), (True, False)):
-                found = [new for faults in states for new in search(faults, stage, known, revise)]
-                if found:
-                    break
-            if not found:
-                found = [new for faults in states for new in self._pairs(faults, stage)]
-            if not found:
+            states.sort(key=lambda faults: (self._score(stage, faults), len(faults), _price(faults)))
+            states = self._longer(states[:WIDTH], stage)
+            self._partials = states or self._partials
+            if not states:
                 return []
-            states = list(dict.fromkeys(found))
-            self._partials = states
         return []
 
-    def _best_partial(self, best: Faults, stage: Sequence[Case]) -> Faults:
+    def _longer(self, states: Sequence[Faults], stage: Stage) -> list[Faults]:
+        """Return the states with one mistake more, or two, that come closest to this stage's gradients."""
+        found: list[Faults] = []
+        searches = (self._complete, self._improve)
+        for revise, search, source in product((False, True), searches, (self._known, self._derived, self._scaled)):
+            found = [new for faults in states for new in search(faults, stage, source, revise)]
+            if found:
+                break
+        found = found or [new for faults in states for new in self._pairs(faults, stage)]
+        return list(dict.fromkeys(found))
+
+    def _best_partial(self, best: Faults, stage: Stage) -> Faults:
         return min([best, *self._partials], key=lambda faults: (self._score(stage, faults), len(faults)))
 
-    def _score(self, stage: Sequence[Case], faults: Faults) -> int:
+    def _score(self, stage: Stage, faults: Faults) -> int:
         return len(self._wrong_anywhere(stage, faults))
 
-    def _wrong_anywhere(self, stage: Sequence[Case], faults: Faults) -> frozenset[str]:
+    def _wrong_anywhere(self, stage: Stage, faults: Faults) -> frozenset[str]:
         # a wrong factor can be 1 by chance on one problem, not on all
         return frozenset().union(*(self.wrong(case, faults) for case in stage))
 
-    def _extended(self, faults: Faults, known: bool, revise: bool, needed: frozenset[str], T: int) -> Iterator[Faults]:
-        """Yield states with one mistake more, that can be about what is needed.
+    def _known(self, _faults: Faults, _stage: Stage) -> Iterable[Fault]:
+        return catalogue(self.model)
+
+    def _derived(self, _faults: Faults, _stage: Stage) -> Iterable[Fault]:
+        return derived(self.model)
+
+    def _scaled(self, faults: Faults, stage: Stage) -> Iterable[Fault]:
+        """Fit a constant factor to each statement, or some alike: gradients are linear in it, with one step or two."""
+        case, lines = stage[0], dict(self.right)
+        assert case.gradients is not None
+        for fault in faults:
+            lines.update(fault.changes)
+        needed = sorted(self.wrong(case, faults))
+        present = self._gradients(case, faults, needed)
+        own = np.concatenate([case.gradients[role].ravel() for role in needed]) if needed else np.zeros(0)
+        sets = [[label] for label in lines] + [[f"d{role}" for role in some] for some in groups(self.model).values()]
+        for labels in sets:
+            if any(";" in lines[label] for label in labels):
+                continue
+            nothing = Fault(labels[0], "", {label: times(lines[label], "0") for label in labels})
+            without = self._gradients(case, (*faults, nothing), needed)
+            if present is None or without is None:
+                continue
+            part = present - without
+            power = float(part @ part)
+            factor = float((own - without) @ part) / power if power > 1e-12 * case.scale**2 else 1.0
+            if np.isfinite(factor) and abs(factor - 1) > TOLERANCE:
+                texts = {label: times(lines[label], f"{factor:.10g}") for label in labels}
+                slot = labels[0] if len(labels) == 1 else "sums"
+                yield Fault(slot, f"multiplied by {factor:.6g}", texts, known=False)
+
+    def _gradients(self, case: Case, faults: Faults, roles: Sequence[str]) -> Array | None:
+        try:
+            with np.errstate(all="ignore"):
+                found = backward(self.model, self.right, case.tape, faults)
+            return np.concatenate([np.broadcast_to(found[r], case.problem.parameters[r].shape).ravel() for r in roles])
+        except FAILURES:
+            return None
+
+    def _extended(self, faults: Faults, stage: Stage, source: Source, revise: bool) -> Iterator[Faults]:
+        """Yield states with one mistake more, that can be about what is wrong.
 
         With ``revise``, that mistake takes the place of one or more found with fewer steps, about the same formula.
         """
-        for fault in catalogue(self.model) if known else derived(self.model):
-            if reach(self.model, fault, T == 1) & needed and compatible((*faults, fault)) != revise:
+        needed, single = self._wrong_anywhere(stage, faults), stage[0].problem.sizes.T == 1
+        for fault in source(faults, stage):
+            if reach(self.model, fault, single) & needed and compatible((*faults, fault)) != revise:
                 yield revised(faults, fault) if revise else (*faults, fault)
 
-    def _complete(self, faults: Faults, stage: Sequence[Case], known: bool, revise: bool) -> list[Faults]:
+    def _complete(self, faults: Faults, stage: Stage, source: Source, revise: bool) -> list[Faults]:
         """Return the states with one mistake more that reproduce this stage."""
         needed = self._wrong_anywhere(stage, faults)
-        T = stage[0].problem.sizes.T
+        single = stage[0].problem.sizes.T == 1
         return [
             new
-            for new in self._extended(faults, known, revise, needed, T)
-            if needed <= reach(self.model, new[-1], T == 1)
+            for new in self._extended(faults, stage, source, revise)
+            if needed <= reach(self.model, new[-1], single)
             and self._solves(stage, new)
             and self._keeps_earlier(stage, new)
         ]
 
-    def _improve(self, faults: Faults, stage: Sequence[Case], known: bool, revise: bool) -> list[Faults]:
+    def _improve(self, faults: Faults, stage: Stage, source: Source, revise: bool) -> list[Faults]:
         """Return the states with one mistake more that reproduce more of this stage, and no less of anything."""
         needed = self._wrong_anywhere(stage, faults)
         found: list[tuple[int, Faults]] = []
-        for new in self._extended(faults, known, revise, needed, stage[0].problem.sizes.T):
+        for new in self._extended(faults, stage, source, revise):
             if time.monotonic() > self._deadline:
                 break
             first = self.wrong(stage[0], new)
@@ -203,11 +241,11 @@ class Doctor:
         found.sort(key=lambda item: item[0])
         return [new for _, new in found[: 8 * WIDTH]]
 
-    def _keeps_earlier(self, stage: Sequence[Case], faults: Faults) -> bool:
+    def _keeps_earlier(self, stage: Stage, faults: Faults) -> bool:
         T = stage[0].problem.sizes.T
         return all(not self.wrong(case, faults) for case in self.cases if case.problem.sizes.T < T)
 
-    def _pairs(self, faults: Faults, stage: Sequence[Case]) -> list[Faults]:
+    def _pairs(self, faults: Faults, stage: Stage) -> list[Faults]:
         """Return the states with two mistakes more, neither of which shows any improvement alone.
 
         One of them must reach all that is wrong.
@@ -246,6 +284,12 @@ def compatible(faults: Faults) -> bool:
     return len(set(labels)) == len(labels) and sum(fault.schedule is not None for fault in faults) <= 1
 
 
+def times(statement: str, factor: str) -> str:
+    """Return a statement with its right side multiplied by a factor."""
+    head, sign, right = re.split(r" (\+=|-=|=) ", statement, maxsplit=1)
+    return f"{head} {sign} {factor} * ({right})"
+
+
 def revised(faults: Faults, fault: Fault) -> Faults:
     """Return mistakes with one more, which replaces those about the same statements."""
     kept = []
@@ -255,7 +299,9 @@ def revised(faults: Faults, fault: Fault) -> Faults:
         if len(changes) + len(start) == len(old.changes) + len(old.start) and not (old.schedule and fault.schedule):
             kept.append(old)
         elif changes or start:
-            kept.append(replace(old, changes=changes, start=start))
+            # its words name more statements than are left
+            words = old.words.partition(": ")[2]
+            kept.append(replace(old, words=words, changes=changes, start=start))
     return (*kept, fault)
 
 

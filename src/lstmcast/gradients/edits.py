@@ -23,9 +23,15 @@ QUANTITIES = {
 """What can stand in the place of a forward quantity, for each cell."""
 
 DELTAS = {
-    "lstm": ("dh", "dc", "di", "df", "dg", "do", "dh_next", "dc_next", "dai", "daf", "dag", "dao"),
-    "gru": ("dh", "dn", "dz", "dr", "ds", "dv", "dh_next", "dar", "daz", "dan"),
-    "rnn": ("dh", "dh_next", "dah"),
+    "lstm": (
+        *("dh", "dc", "di", "df", "dg", "do", "dh_next", "dc_next", "dai", "daf", "dag", "dao"),
+        *("db_i[None]", "db_f[None]", "db_g[None]", "db_o[None]"),
+    ),
+    "gru": (
+        *("dh", "dn", "dz", "dr", "ds", "dv", "dh_next", "dar", "daz", "dan"),
+        *("db_r[None]", "db_z[None]", "db_n[None]"),
+    ),
+    "rnn": ("dh", "dh_next", "dah", "db_h[None]"),
 }
 """What can stand in the place of a gradient."""
 

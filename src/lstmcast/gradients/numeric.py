@@ -1,14 +1,16 @@
-"""The check without a reference: central differences of the program's own loss."""
+"""The check without a reference: slopes of the program's own loss, by complex step or central differences."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lstmcast.arrays import Array
 from lstmcast.errors import InvalidError
+from lstmcast.gradients import worker
 from lstmcast.gradients.adapter import Adapter
 from lstmcast.gradients.process import Call, Posed, ask, described
 from lstmcast.gradients.report import Finding, ParameterResult, Report
@@ -39,15 +41,21 @@ def check(file: Path, adapter: Adapter, arrays: Mapping[str, Array], posed: Pose
         for name, index in entries
         for step in steps
     ]
+    calls += [{"kind": "loss", "problem": 0, "array": name, "index": index, "complex": True} for name, index in entries]
     answers = ask(file, [posed], calls, adapter.gradients, time_limit)
-    for failure in answers.errors:
+    real = 1 + 4 * len(entries)
+    for failure in answers.errors[:real]:
         if failure is not None:
             raise InvalidError(described(file, failure))
     own = answers.gradients[0] or {}
-    losses = np.array([float(np.real(value)) for value in answers.losses[1:]]).reshape(-1, 4)
+    losses = np.array([float(np.real(value)) for value in answers.losses[1:real]]).reshape(-1, 4)
     wide, narrow = (losses[:, 0] - losses[:, 1]) / (2 * STEP), (losses[:, 2] - losses[:, 3]) / STEP
     slopes = (4 * narrow - wide) / 3
     uncertain = np.abs(slopes - narrow)
+    oracle = "central differences of the program's loss"
+    exact = _complex_slopes(answers.losses[real:])
+    if exact is not None and (np.abs(exact - slopes) <= 3 * uncertain + TOLERANCE * np.abs(slopes).max()).all():
+        slopes, uncertain, oracle = exact, np.zeros_like(exact), "the complex step through the program's loss"
     results: dict[str, ParameterResult] = {}
     for name, array in arrays.items():
         chosen = [k for k, (other, _) in enumerate(entries) if other == name]
@@ -77,12 +85,20 @@ def check(file: Path, adapter: Adapter, arrays: Mapping[str, Array], posed: Pose
         )
     return Report(
         not wrong,
-        "central differences of the program's loss",
-        max(result.relative_error for result in results.values()),
+        oracle,
+        float(np.max([result.relative_error for result in results.values()])),
         results,
         diagnosis,
         ("the loss is none that the reference knows; only its slopes could be compared",),
     )
+
+
+def _complex_slopes(losses: Sequence[Any]) -> Array | None:
+    """Return Im f(x + ih) / h, if the program calculates with complex numbers."""
+    if any(value is None or not np.iscomplexobj(value) for value in losses):
+        return None
+    slopes = np.array([float(np.imag(value)) / worker.COMPLEX_STEP for value in losses])
+    return slopes if np.isfinite(slopes).all() else None
 
 
 def _some(array: Array) -> list[int]:

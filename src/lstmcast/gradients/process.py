@@ -60,7 +60,7 @@ def ask(
     Args:
         file: the program.
         problems: what it may be called with.
-        calls: each has ``kind`` (loss or grads), ``problem`` (a number), and perhaps ``array``, ``index`` and
+        calls: each has ``kind`` (loss, grads or trace), ``problem`` (a number), and perhaps ``array``, ``index`` and
             ``step``: one entry of a parameter to change.
         gradients: names of the gradients, if they come as a list.
         limit: seconds after which the process is ended.
@@ -108,7 +108,7 @@ def ask(
     return Answers(
         [values.get(f"{prefix}/loss") for prefix in own],
         [
-            grads if call["kind"] == "grads" and "error" not in a else None
+            grads if call["kind"] in ("grads", "trace") and "error" not in a else None
             for grads, call, a in zip(found, calls, given, strict=True)
         ],
         [a.get("error") for a in given],

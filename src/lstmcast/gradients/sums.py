@@ -24,17 +24,17 @@ SCALES = {
 }
 
 
-def _groups(model: Model) -> dict[str, list[str]]:
+def groups(model: Model) -> dict[str, list[str]]:
     """Return the sets of parameters that programs keep in one array or treat alike, by name."""
     by_kind = {kind: [role for role in model.roles if role.startswith(f"{kind}_")] for kind in ("Wx", "Wh", "b", "bh")}
-    groups = {role: [role] for role in model.roles} | by_kind
+    named = {role: [role] for role in model.roles} | by_kind
     for gate in model.gates:
-        groups[f"Wx_{gate}, Wh_{gate}"] = [role for role in (f"Wx_{gate}", f"Wh_{gate}") if role in model.roles]
-        groups[f"gate {gate}"] = [role for role in model.roles if role.endswith(f"_{gate}")]
+        named[f"Wx_{gate}, Wh_{gate}"] = [role for role in (f"Wx_{gate}", f"Wh_{gate}") if role in model.roles]
+        named[f"gate {gate}"] = [role for role in model.roles if role.endswith(f"_{gate}")]
     weights = by_kind["Wx"] + by_kind["Wh"]
     biases = by_kind["b"] + by_kind["bh"]
     last = [role for role in model.roles if role in ("Wy", "by")]
-    groups |= {
+    named |= {
         "Wx, Wh": weights,
         "Wh, b": by_kind["Wh"] + biases,
         "b, bh": biases,
@@ -45,7 +45,7 @@ def _groups(model: Model) -> dict[str, list[str]]:
         "all": list(model.roles),
     }
     unique: dict[tuple[str, ...], str] = {}
-    for name, roles in groups.items():
+    for name, roles in named.items():
         if roles:
             unique.setdefault(tuple(roles), name)
     return {name: list(roles) for roles, name in unique.items()}
@@ -53,7 +53,7 @@ def _groups(model: Model) -> dict[str, list[str]]:
 
 def summed(model: Model, right: Program) -> Iterator[Fault]:
     """The sums over steps and samples: one array, one gate's arrays, or many arrays alike."""
-    for name, roles in _groups(model).items():
+    for name, roles in groups(model).items():
         slot = f"d{roles[0]}" if len(roles) == 1 else "sums"
         for words, change in _sum_mistakes(roles).items():
             texts = {f"d{role}": change(right[f"d{role}"], role) for role in roles}

@@ -14,8 +14,8 @@ from lstmcast.network.engine import Engine
 from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
 
-# relative to the larger of the two, or to 1
-DIFFERENT = 1e-9
+# relative to the larger of the two, or to 1: far above rounding, far below a mistake
+DIFFERENT = 1e-8
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,11 @@ def trace(engine: Engine, batch: Batch, *, autograd: bool, units: int) -> list[R
     exact = NumpyEngine(engine.network, parameters)
     ours = exact.trace_gradients(batch)
     other = _autograd(exact, batch) if autograd else {}
-    return list(_rows(ours, other, units))
+    return list(rows_of(ours, other, units))
 
 
-def _rows(ours: Mapping[str, Array], other: Mapping[str, Array], units: int) -> Iterator[Row]:
+def rows_of(ours: Mapping[str, Array], other: Mapping[str, Array], units: int) -> Iterator[Row]:
+    """Yield the rows of values ``(1, T, H)`` by name: forward step by step, then backward from the last step."""
     T = next(iter(ours.values())).shape[1]
 
     def at(step: int, *, backward: bool) -> Iterator[Row]:

@@ -80,9 +80,15 @@ def _is(case: Case, factor: float, b: int, t: int, o: int) -> bool:
 def explained(layout: Layout, doctor: Doctor, diagnosis: Diagnosis) -> list[Finding]:
     """Return a finding for each mistake, or the place of what has no name."""
     if not diagnosis.explanations:
-        named = [_finding(layout, doctor, fault, "part of what is wrong; ") for fault in diagnosis.partial]
-        return [*named, located(doctor, diagnosis)]
+        return [located(doctor, diagnosis)]
     best, *others = diagnosis.explanations
+    if not best:
+        off = f"right to {_residual(doctor, ()):.0e} only"
+        return [
+            Finding(
+                "precision", off, "right to 1e-13 or better, in float64", "the formulas are right; rounding is large"
+            )
+        ]
     proof = f"reproduces all your gradients to {_residual(doctor, best):.0e} on {len(doctor.cases)} problems"
     if len(best) > 1:
         proof += f", together with the other{'s' if len(best) > 2 else ''}"
@@ -90,28 +96,26 @@ def explained(layout: Layout, doctor: Doctor, diagnosis: Diagnosis) -> list[Find
         same = [" and ".join(_formula(fault) for fault in faults) for faults in others[:3]]
         proof += f"; equally well: {'; or '.join(same)}"
     proof += _when(doctor)
-    return [_finding(layout, doctor, fault, "", proof) for fault in best]
+    return [_finding(layout, doctor, fault, proof) for fault in best]
 
 
 def _formula(fault: Fault) -> str:
     return next(iter(fault.changes.values())) if fault.changes else fault.words
 
 
-def _finding(layout: Layout, doctor: Doctor, fault: Fault, lead: str, proof: str = "") -> Finding:
+def _finding(layout: Layout, doctor: Doctor, fault: Fault, proof: str) -> Finding:
     labels = list(fault.changes)
     slot = SLOTS.get(fault.slot) or _slot(fault.slot)
     if not labels:
-        return Finding(
-            slot, fault.words, "all start as zeros; then t = T-1 … 0, once, all losses together", lead + proof
-        )
+        return Finding(slot, fault.words, "all start as zeros; then t = T-1 … 0, once, all losses together", proof)
     first = labels[0]
     more = f"  (likewise {', '.join(labels[1:])})" if len(labels) > 1 else ""
     words = f"{fault.words}; " if fault.words else ""
     arrays = [
         f"{label[1:]} is in your {layout.pieces[label[1:]].array}" for label in labels[:1] if label[1:] in layout.pieces
     ]
-    where = f"{'; ' if proof else ''}{arrays[0]}" if arrays else ""
-    evidence = f"{lead}{words}{proof}{where}".removesuffix("; ")
+    where = f"; {arrays[0]}" if arrays else ""
+    evidence = f"{words}{proof}{where}"
     return Finding(slot, fault.changes[first] + more, doctor.right[first] + more, evidence)
 
 
@@ -149,24 +153,24 @@ def _when(doctor: Doctor) -> str:
 
 
 def located(doctor: Doctor, diagnosis: Diagnosis) -> Finding:
-    """Say where the mistake is, if it has no name."""
-    first = min(diagnosis.wrong) if diagnosis.wrong else 0
-    wrong = diagnosis.wrong.get(first, ())
-    right = [role for role in doctor.model.roles if role not in wrong]
-    if first == 1:
-        where = "local formula"
-        why = "wrong already with one step"
-    else:
-        where = "path back through time"
-        why = f"right with fewer steps, wrong from {first} steps on"
+    """Say where the mistake is, if it has no name: for which parameters, and from how many steps on."""
+    wrong: dict[int, set[str]] = {}
+    for case in doctor.cases:
+        if found := doctor.wrong(case, ()):
+            wrong.setdefault(case.problem.sizes.T, set()).update(found)
+    first = min(wrong)
+    roles = [role for role in doctor.model.roles if role in wrong[first]]
+    right = [role for role in doctor.model.roles if role not in wrong[first]]
+    evidence = "wrong already with one step" if first == 1 else f"right with fewer steps, wrong from {first} steps on"
+    evidence += f"; right for: {', '.join(map(role_in_words, right)) or 'none'}; no known mistake reproduces them"
     if diagnosis.partial:
-        why += ", with the mistakes above put right"
-    roles = ", ".join(map(role_in_words, wrong))
+        some = ", ".join(_formula(fault) for fault in diagnosis.partial)
+        evidence += f"; a part of it (not necessarily the right part) is reproduced by {some}"
     return Finding(
-        where,
-        f"the gradient is wrong for: {roles}",
-        "\n".join(_concerned(doctor, wrong, first)[:8]),
-        f"{why}; right for: {', '.join(map(role_in_words, right)) or 'none'}; no known mistake reproduces it",
+        "local formula" if first == 1 else "path back through time",
+        f"the gradient is wrong for: {', '.join(map(role_in_words, roles))}",
+        "\n".join(_concerned(doctor, roles, first)[:8]),
+        evidence,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 MAKERS = {"zeros", "ones", "eye", "empty", "full", "array", "arange", "identity", "float32", "float64"}
-
+COMPLEX_STEP = 1e-200
 DEFINITIONS = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef
 
 
@@ -84,6 +84,15 @@ class Subject:
             result = dict(zip(names, result, strict=True))
         return {name: _array(value) for name, value in result.items()}
 
+    def trace(self, space: Mapping[str, Any], arguments: list[Any]) -> dict[str, Any]:
+        """Return what the program's own ``trace`` shows of its steps, as arrays by name."""
+        if "trace" not in space:
+            raise AdapterError("there is no function trace(params, x, y) that returns gates and states by name")
+        shown = space["trace"](*self._own(arguments))
+        if not isinstance(shown, Mapping):
+            raise AdapterError(f"trace returns a {type(shown).__name__}; it must be a dict of arrays by name")
+        return {str(name): _array(value) for name, value in shown.items()}
+
     def _number(self, value: Any) -> Any:
         value = _array(value)
         if value.size != 1:
@@ -129,13 +138,15 @@ def answer(subject: Subject, calls: list[dict[str, Any]], problem: Callable[[int
             if call.get("complex"):
                 arguments[0] = {name: value.astype(complex) for name, value in arguments[0].items()}
                 values = arguments[0][call["array"]]
-                values.reshape(-1)[call["index"]] += 1e-200j
+                values.reshape(-1)[call["index"]] += 1j * COMPLEX_STEP
             else:
                 values.reshape(-1)[call["index"]] += call["step"]
         try:
             with np.errstate(all="ignore"):
                 if call["kind"] == "loss":
                     answers.append({"loss": subject.loss(subject.fresh(), arguments)})
+                elif call["kind"] == "trace":
+                    answers.append({"grads": subject.trace(subject.fresh(), arguments)})
                 else:
                     answers.append({"grads": subject.grads(subject.fresh(), arguments)})
         except Exception as error:

@@ -39,12 +39,15 @@ class Engine(Protocol):
         """Return the outputs ``(N, T, O)`` along true inputs ``(N, T, F)``, from the zero state."""
         ...
 
-    def stream(self, history: Array, delay: int = 1, read: Callable[[Array], Array] = same) -> Iterator[Array]:
+    def stream(
+        self, history: Array, delay: int = 1, read: Callable[[Array], Array] = same, paths: int = 1
+    ) -> Iterator[Array]:
         """Read ``history`` (N, T, F), then yield one forecast ``(N, O)`` after another, without end.
 
         The first forecast is of the step after the history; each is read as an input ``delay``
         steps after the input that it was made from, so T must be at least ``delay``. ``read`` turns an
-        output into the forecast that is yielded and read: by default it is the output itself.
+        output into the forecast that is yielded and read: by default it is the output itself. Each
+        history is read once and then continued along ``paths`` paths, ``(N paths, O)``.
         """
         ...
 

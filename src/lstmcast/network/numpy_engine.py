@@ -21,6 +21,8 @@ from lstmcast.network.head import Head
 from lstmcast.network.losses import LOSSES
 from lstmcast.network.parameters import Parameters
 
+# steps read at once where nothing is differentiated
+PIECE = 1024
 # a chunk of steps whose copies (in numbers) stay in the processor's cache
 CHUNK = 2**17
 
@@ -94,9 +96,23 @@ class NumpyEngine:
 
     def predict(self, inputs: Array) -> Array:
         """Return the outputs ``(N, T, O)`` along true inputs ``(N, T, F)``, from the zero state."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            tape, _ = self._forward(Batch(inputs, inputs), self._packed())
-        return tape.head.y.transpose(2, 0, 1).copy()
+        return self._read(inputs, self._packed())[0]
+
+    def _read(self, inputs: Array, weights: Sequence[Array]) -> tuple[Array, list[Array]]:
+        """Return the outputs ``(N, T, O)`` along true inputs, and the states ``(H, N)`` after them.
+
+        Long inputs are read piece by piece: what is never differentiated need not be remembered.
+        """
+        N, T, _ = inputs.shape
+        outputs = np.empty((N, T, self.network.output_size), self.parameters.values.dtype)
+        state = None
+        with np.errstate(over="ignore", invalid="ignore"):  # a forecast may leave the finite numbers
+            for start in range(0, T, PIECE):
+                piece = inputs[:, start : start + PIECE]
+                tape, _ = self._forward(Batch(piece, piece, initial_state=state), weights)
+                outputs[:, start : start + PIECE] = tape.head.y.transpose(2, 0, 1)
+                state = np.concatenate(list(tape.states(piece.shape[1]))).T
+        return outputs, [last.copy() for last in tape.states(piece.shape[1])]
 
     def trace(self, inputs: Array) -> dict[str, Array]:
         """Return gates and states along true inputs ``(N, T, F)``, by name, each ``(N, T, H)``."""
@@ -137,16 +153,16 @@ class NumpyEngine:
             traced[f"layer {index} h"] = layer.h[1:]
         return {name: array.transpose(2, 0, 1).copy() for name, array in traced.items()}
 
-    def stream(self, history: Array, delay: int = 1, read: Callable[[Array], Array] = same) -> Iterator[Array]:
-        """Read ``history`` (N, T, F), then yield one forecast ``(N, O)`` after another, without end."""
+    def stream(
+        self, history: Array, delay: int = 1, read: Callable[[Array], Array] = same, paths: int = 1
+    ) -> Iterator[Array]:
+        """Read ``history`` (N, T, F), then yield one forecast ``(N paths, O)`` after another, without end."""
         weights = self._packed()
-        N, T, _ = history.shape
-        past, _ = self._forward(Batch(history, history), weights)
-        tape = Tape(self.network, self.parameters, 1, N)
-        for now, last in zip(tape.states(0), past.states(T), strict=True):
-            now[...] = last
-        pending = list(past.head.y[T - delay :].copy())
-        del past
+        outputs, states = self._read(history, weights)
+        tape = Tape(self.network, self.parameters, 1, len(history) * paths)
+        for now, last in zip(tape.states(0), states, strict=True):
+            now[...] = np.repeat(last, paths, axis=1)
+        pending = [np.repeat(y.T, paths, axis=1) for y in outputs[:, -delay:].swapaxes(0, 1)]
         x = tape.layers[0].x[0]
         while True:
             y = pending.pop(0)

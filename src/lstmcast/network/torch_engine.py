@@ -94,12 +94,15 @@ class TorchEngine:
             outputs: Array = self._outputs(batch, self._tensor(inputs), self._initial(batch)).numpy()
         return outputs
 
-    def stream(self, history: Array, delay: int = 1, read: Callable[[Array], Array] = same) -> Iterator[Array]:
-        """Read ``history`` (N, T, F), then yield one forecast ``(N, O)`` after another, without end."""
+    def stream(
+        self, history: Array, delay: int = 1, read: Callable[[Array], Array] = same, paths: int = 1
+    ) -> Iterator[Array]:
+        """Read ``history`` (N, T, F), then yield one forecast ``(N paths, O)`` after another, without end."""
         with torch.no_grad():
             x = self._tensor(history)
             top, states = self._run(x, self._split(self._initial(Batch(history, history))))
-            pending = list(self._predict(top, x)[:, -delay:].unbind(1))
+            pending = list(self._predict(top, x)[:, -delay:].repeat_interleave(paths, dim=0).unbind(1))
+            states = [tuple(part.repeat_interleave(paths, dim=0) for part in state) for state in states]
         while True:
             forecast = read(pending.pop(0).numpy())
             yield forecast

@@ -54,10 +54,10 @@ def _figure(rows: int, title: str, height: float = 2.2) -> tuple[Figure, list[Ax
 
 
 def _thin(length: int) -> slice:
-    return slice(None, None, max(1, length // MAX_POINTS))
+    return slice(None, None, max(1, -(-length // MAX_POINTS)))
 
 
-def loss(metrics: Sequence[Mapping[str, Any]], title: str) -> Figure:
+def loss(metrics: Sequence[Mapping[str, Any]], title: str, name: str = "mean squared error") -> Figure:
     """Draw the loss, its running median, the validation metric and the learning rate, step by step.
 
     Raises:
@@ -81,10 +81,10 @@ def loss(metrics: Sequence[Mapping[str, Any]], title: str) -> Figure:
         ax.plot(middles, medians, color=HISTORY, lw=1.5, label=f"median of {width} steps")
     validated = [(record["step"], record["validation"]) for record in metrics if record.get("validation") is not None]
     if validated:
-        ax.plot(*zip(*validated, strict=True), color=OTHERS[3], marker="o", ms=3, lw=1, label="validation RMSE")
+        ax.plot(*zip(*validated, strict=True), color=OTHERS[3], marker="o", ms=3, lw=1, label="validation metric")
     if (values > 0).any():
         ax.set_yscale("log")
-    ax.set_ylabel("mean squared error")
+    ax.set_ylabel(name)
     ax.legend(frameon=False, fontsize=8)
     below.plot(steps[thin], rates[thin], color=OTHERS[1], lw=1)
     below.set_ylabel("learning rate")
@@ -142,7 +142,7 @@ def horizon(evaluation: Evaluation, title: str) -> Figure:
 
     def curve(forecast: Array) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):
-            squares = np.mean((forecast - truth) ** 2, axis=(0, 2))
+            squares = np.mean(((forecast - truth) * evaluation.unit) ** 2, axis=(0, 2))
             errors: Array = np.sqrt(np.cumsum(squares) / h)
         return np.where(errors > 0, errors, np.nan)
 

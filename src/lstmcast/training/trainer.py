@@ -42,8 +42,9 @@ class Record:
     validation: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields that are set."""
-        return {key: value for key, value in vars(self).items() if value is not None}
+        """Return the fields that are set; a validation that is no finite number is None."""
+        fields = {key: value for key, value in vars(self).items() if value is not None}
+        return {key: value if np.isfinite(value) else None for key, value in fields.items()}
 
 
 class Trainer:
@@ -72,6 +73,7 @@ class Trainer:
         # the last validation that improved enough to count, and how many have not since
         self._reference: float | None = None
         self._waited = 0
+        self._fed = False
         self._limit: float | None = None
         self._lowest: tuple[float, Array] | None = None
         self._engine, self._sampler, self._training, self._validate = engine, sampler, training, validate
@@ -137,6 +139,9 @@ class Trainer:
         if rollout and self.step >= rollout.start * (self.steps or 0):
             N, T, _ = batch.inputs.shape
             lengths = np.full(N, T) if batch.lengths is None else batch.lengths
+            if not self._fed:
+                # losses through rollouts are larger: those before are no measure for them
+                self._fed, self._lowest = True, None
             batch = replace(batch, feedback=np.arange(T) >= lengths[:, None] - rollout.steps)
         return batch
 
@@ -230,6 +235,7 @@ class Trainer:
             "best": self.best,
             "reference": self._reference,
             "waited": self._waited,
+            "fed": self._fed,
             "limit": self._limit,
             "lowest": self._lowest[0] if self._lowest else None,
             "optimizer": flatten(state["state"].get(0, {}), "optimizer", arrays),
@@ -244,6 +250,7 @@ class Trainer:
         """Go on from `state`: the steps to come are the same to the bit."""
         facts, arrays = checkpoint.facts, checkpoint.arrays
         self.step, self.best = facts["step"], facts["best"]
+        self._fed = facts["fed"]
         self._reference, self._waited, self._limit = facts["reference"], facts["waited"], facts["limit"]
         self._lowest = None if facts["lowest"] is None else (facts["lowest"], arrays["lowest"])
         self._values[:] = arrays["values"]

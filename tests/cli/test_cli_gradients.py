@@ -1,0 +1,89 @@
+"""``gradcheck --config`` and ``trace`` at the command line."""
+
+import csv
+import io
+
+import pytest
+
+from lstmcast.network.cells import CELLS
+
+
+def test_gradcheck_prints_its_fields(cli):
+    document = cli("gradcheck", "--config", "sunspots", "--json").done().json
+    assert document["passed"] is True
+    assert document["oracle"] == "complex"
+    assert document["worst_relative_error"] < 1e-12
+    assert document["diagnosis"] == []
+    assert all(set(result) >= {"relative_error", "passed"} for result in document["parameters"].values())
+    assert "cells.0.weight_hh r" in document["parameters"]
+
+
+def test_gradcheck_takes_overrides_and_oracles(cli):
+    outcome = cli("gradcheck", "--config", "sunspots", "--oracle", "torch", "model.cell=lstm", "--json").done()
+    assert "cells.0.weight_hh f" in outcome.json["parameters"]
+
+
+def test_gradcheck_fails_with_seven(cli, monkeypatch):
+    cell = CELLS["gru"]
+    right = cell.backward
+
+    def swapped(a, h_prev, c_prev, tanh_c, dh, dc):
+        right(a, h_prev, c_prev, tanh_c, dh, dc)
+        H = len(dh)
+        a[: 2 * H] = [*a[H : 2 * H].copy(), *a[:H].copy()]
+
+    monkeypatch.setattr(cell, "backward", swapped)
+    outcome = cli("gradcheck", "--config", "sunspots")
+    assert outcome.code == 7
+    assert "weight_ih r" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "needle"),
+    [
+        ((), 2, "--config"),
+        (("--config", "sunspots", "--template", "lstm"), 2, "--"),
+        (("--config", "sunspot"), 4, "sunspots"),
+        (("--config", "names-rnn", "--rollout", "3"), 2, "--rollout"),
+        (("--config", "sunspots", "model.cel=gru"), 2, "model.cel=gru"),
+        (("--code", "nothing.py"), 4, "nothing.py"),
+    ],
+)
+def test_gradcheck_refuses(cli, arguments, code, needle):
+    outcome = cli("gradcheck", *arguments)
+    assert outcome.code == code
+    assert needle in outcome.err
+
+
+def test_trace_of_a_run_and_of_a_config(cli, sines):
+    for source in ((sines.path,), ("--config", "names-rnn")):
+        outcome = cli("trace", *source, "--steps", 2, "--units", 1, "--format", "csv").done()
+        rows = list(csv.DictReader(io.StringIO(outcome.out)))
+        assert {row["step"] for row in rows} == {"0", "1"}
+        assert {row["differs"] for row in rows} == {"false"}
+        assert all(abs(float(row["ours"]) - float(row["other"])) < 1e-12 for row in rows)
+
+
+def test_trace_as_latex_and_without_torch(cli):
+    latex = cli("trace", "--config", "sunspots", "--steps", 1, "--format", "latex").done().out
+    assert latex.startswith(r"\begin{tabular}")
+    assert latex.rstrip().endswith(r"\end{tabular}")
+    assert "autograd" not in cli("trace", "--config", "sunspots", "--against", "none").done().out
+
+
+def test_trace_shows_a_difference_and_fails(cli, monkeypatch):
+    cell = CELLS["gru"]
+    right = cell.backward
+
+    def doubled(a, h_prev, c_prev, tanh_c, dh, dc):
+        right(a, h_prev, c_prev, tanh_c, dh, dc)
+        a *= 2
+
+    monkeypatch.setattr(cell, "backward", doubled)
+    outcome = cli("trace", "--config", "sunspots", "--steps", 2, "--units", 1)
+    assert outcome.code == 7
+    assert outcome.out.count("first difference") == 1
+
+
+def test_trace_refuses_a_sample_that_is_not_there(cli):
+    cli("trace", "--config", "sunspots", "--sample", 99).refused(2, "--sample 99", "0 to 31")
