@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lstmcast.config.load import load
+from lstmcast.data.sine_bank import SineBank
 from lstmcast.errors import InvalidError, UsageError
 
 
@@ -145,10 +148,15 @@ def test_an_override_that_contradicts_a_valid_file_is_wrong_usage(override: str,
     assert found.startswith(f"override {override!r}: ")
 
 
-def test_all_overrides_together_are_blamed_for_what_appears_elsewhere(valid: str, problems: Any) -> None:
-    text = valid.replace("windowed_sine", "windowed_sine, duration: 5")
-    found, _hint = problems(text, ["seed=1", "data.kind=sine_bank"], UsageError)
-    assert found.startswith("override 'seed=1', 'data.kind=sine_bank': data.duration: no such key")
+def test_another_kind_drops_the_keys_of_the_files_kind(valid: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(valid.replace("windowed_sine", "windowed_sine, duration: 5"))
+    # in any order: the kind comes first, and what is set beside it stays
+    data = load(str(path), ["data.length=77", "data.kind=sine_bank"]).data
+    assert isinstance(data, SineBank)
+    assert (data.length, data.scale) == (77, 20.0)
+    # the same kind drops nothing
+    assert value(load(str(path), ["data.kind=windowed_sine"]), "data.duration") == 5
 
 
 def test_the_file_is_blamed_for_its_own_faults(valid: str, problems: Any) -> None:

@@ -35,6 +35,8 @@ FORECASTS = {
     "overflow": ("diverges", lambda truth: with_values(truth, 500, 1e300, -1e300)),
     "late": ("out_of_phase", lambda _: np.sin(2 * np.pi * (T / 50 - 0.2))),
     "fast": ("out_of_phase", lambda _: np.sin(2 * np.pi * T / 49.3)),
+    "faster": ("wrong_frequency", lambda _: np.sin(2 * np.pi * T / 30)),
+    "away": ("wrong_level", lambda truth: 0.6 * truth + 2),
     "noisy": ("inaccurate", lambda truth: truth + 0.5 * np.random.default_rng(0).standard_normal(truth.shape)),
 }
 
@@ -55,8 +57,10 @@ def verdict_on(truth):
 @pytest.mark.parametrize("name", FORECASTS)
 def test_each_failure_has_its_name(truth, verdict_on, name):
     kind, make = FORECASTS[name]
-    verdict = verdict_on(make(truth), {"last value": 1e6})
-    assert verdict.kind == kind
+    # better than the network, so that being on par excuses nothing
+    error = metrics.rmse(make(truth), truth)
+    verdict = verdict_on(make(truth), {"last value": 0.8 * error if np.isfinite(error) else 1.0})
+    assert verdict.kind == ("trails_baseline" if name == "holds" else kind)
     assert "last value" in verdict.text
     assert "\n" not in verdict.text
 
@@ -68,6 +72,15 @@ def test_a_better_baseline_is_named_whatever_the_failure(truth, verdict_on, name
     assert verdict.kind == ("trails_baseline" if kind == "holds" else kind)
     assert "trails AR(2)" in verdict.text
     assert "mean" not in verdict.text
+
+
+def test_what_nobody_forecasts_better_is_no_failure(truth, verdict_on):
+    # noise of half the signal's amplitude: the best forecast there is leaves it over
+    noisy = truth + 0.3 * np.random.default_rng(1).standard_normal(truth.shape)
+    verdict = verdict_on(truth, {"AR(40)": 0.29}, truth=noisy)
+    assert verdict.kind == "on_par"
+    # but a constant is no forecast, even where no baseline is better
+    assert verdict_on(0 * truth, {"mean": 0.75}, truth=noisy).kind == "collapsed"
 
 
 def test_a_good_forecast_is_set_beside_the_next_best(truth, verdict_on):

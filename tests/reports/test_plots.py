@@ -75,10 +75,10 @@ def test_rollout_shows_truth_forecast_and_history(evaluation):
 
 def test_horizon_curves_pass_through_the_scores(evaluation):
     drawn = lines(plots.horizon(evaluation, "run").axes[0])
-    scores = {"network": evaluation.model, **evaluation.baselines}
+    scores = {score.label: score for score in (evaluation.model, *evaluation.baselines.values())}
     assert len(drawn) == len(scores)
     for label, data in drawn.items():
-        for h, error in scores[label.split(":")[0]].rollout.items():
+        for h, error in scores[label].rollout.items():
             if error > 0:
                 assert data[h - 1] == pytest.approx((h, error))
 
@@ -86,9 +86,9 @@ def test_horizon_curves_pass_through_the_scores(evaluation):
 def test_loss_shows_every_step_validation_and_rate():
     metrics = records(100)
     metrics[49]["validation"] = 0.5
-    above, below = plots.loss(metrics, "run").axes
+    above, below, beside = plots.loss(metrics, "run").axes
     np.testing.assert_array_equal(lines(above)["loss of each batch"][:, 1], [record["loss"] for record in metrics])
-    assert lines(above)["validation metric"].tolist() == [[50, 0.5]]
+    assert lines(beside)["validation metric"].tolist() == [[50, 0.5]]
     assert any("median" in label for label in lines(above))
     assert above.get_yscale() == "log"
     assert len(below.get_lines()[0].get_xydata()) == 100

@@ -60,6 +60,7 @@ def copy(
     copies = [(file, shipped.path(name))]
     if data:
         copies.append((file.parent / Path(data).name, Path(data)))
+    copies = [(t, source) for t, source in copies if t == file or not _same(t, source)]
     for target, _ in copies:
         if target.exists():
             raise UnwritableError(f"{target}: is there already", "choose another name, or remove it")
@@ -68,6 +69,10 @@ def copy(
     for target, source in copies:
         write(target, source.read_bytes())
         emit(str(target))
+
+
+def _same(target: Path, source: Path) -> bool:
+    return target.is_file() and target.read_bytes() == source.read_bytes()
 
 
 @app.command()

@@ -40,6 +40,8 @@ def predict(
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
     """Forecast past the end of the run's series, or of your own, in your units."""
+    if output == Path("-"):
+        output = None
     if not 1 <= future <= MAX_FUTURE:
         raise UsageError(f"--future {future}: must be from 1 to {MAX_FUTURE:,}")
     if (format != "csv" or plot) and future > MAX_WHOLE:
@@ -72,16 +74,20 @@ def predict(
         from lstmcast.data.csv_file import read_columns
 
         columns = column or list(trained.columns)
+        if sorted(columns) == sorted(trained.columns):
+            columns = list(trained.columns)  # the run's own names, in the run's own order
         if len(columns) != len(trained.columns):
             raise UsageError(
                 f"--column: the run forecasts {len(trained.columns)} columns together"
                 f" ({', '.join(trained.columns)}), here are {len(columns)}"
             )
         history = read_columns(data, columns)[None]
+        _warn_if_strange(trained.scaler.apply(history), forecaster.context)
     N, _, F = history.shape
     labels = [series_label(n, f, N, trained.columns) for n in range(N) for f in range(F)]
+    half_bin = trained.scaler.scale * (forecaster.bins.width / 2 if forecaster.bins else 0.0)
     paths = forecaster.stream_paths(trained.scaler.apply(history))
-    chunks = _chunks((_forecast(trained.scaler.invert(step), interval) for step in paths), future)
+    chunks = _chunks((_forecast(trained.scaler.invert(step), interval, half_bin) for step in paths), future)
     kept: list[Array] = []
     if format == "csv":
         text = _csv(chunks, labels, kept if plot else None, BAND if interval else ())
@@ -125,14 +131,27 @@ def predict(
         say(f"wrote {plot}")
 
 
-def _forecast(paths: Array, interval: float | None) -> Array:
+def _forecast(paths: Array, interval: float | None, half_bin: Array) -> Array:
     """Reduce paths ``(N, M, F)`` to their mean, and the bands if asked: ``(N, F, 1 or 3)``."""
     import numpy as np
 
     parts = [paths.mean(axis=1)]
     if interval is not None:
-        parts += list(np.quantile(paths, [(1 - interval) / 2, (1 + interval) / 2], axis=1))
+        low, high = np.quantile(paths, [(1 - interval) / 2, (1 + interval) / 2], axis=1)
+        # a path says which bin, not where in it
+        parts += [np.minimum(low - half_bin, parts[0]), np.maximum(high + half_bin, parts[0])]
     return np.stack(parts, axis=-1)
+
+
+def _warn_if_strange(scaled: Array, context: int) -> None:
+    """Say so when data are far from what the run was trained on, or fewer than it reads."""
+    import numpy as np
+
+    off = float(np.abs(scaled).max())
+    if off > 20:
+        say(f"warning: --data: values up to {off:,.0f} training standard deviations off: are these the run's units?")
+    if scaled.shape[1] < context:
+        say(f"warning: --data: {scaled.shape[1]} rows; the network was trained to read {context} before it forecasts")
 
 
 def _chunks(steps: Iterator[Array], future: int) -> Iterator[Array]:

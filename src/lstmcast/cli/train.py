@@ -38,7 +38,8 @@ def train(
     """Train a network, score it beside the baselines, and keep everything in a run folder."""
     refuse_both(json, quiet)
     if resume is None and config is None:
-        raise UsageError("give --config FILE, or --resume to go on with a run", "see `lstmcast config list`")
+        hint = f"did you mean --config {overrides[0]}?" if overrides and "=" not in overrides[0] else None
+        raise UsageError("give --config FILE, or --resume to go on with a run", hint or "see `lstmcast config list`")
     if resume is not None and (config is not None or overrides or name is not None or seed is not None):
         raise UsageError("--resume: a run goes on with its own config; leave out --config, --name, --seed, KEY=VALUE")
     limit = None if max_time is None else _seconds(max_time)
@@ -102,6 +103,8 @@ def _render(result: Result, *, json: bool, quiet: bool) -> None:
         show(tables.of(evaluation))
         emit(f"verdict: {evaluation.summary()['verdict']}")
         emit(f"run: {result.run.path} ({result.step:,} steps, {result.seconds:.1f} s)")
+        if result.status == "finished" and result.reason:
+            say(result.reason)
     if result.status == "diverged":
         say(f"error: training diverged: {result.reason}; the best parameters before it are kept in {result.run.path}")
         say("hint: lower optimizer.learning_rate, or clip the gradient: training.clip.norm=1.0")

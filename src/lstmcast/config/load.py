@@ -72,6 +72,8 @@ def load(name: str, overrides: Sequence[str] = (), seed: int | None = None) -> C
         NotFoundError: if there is no such config.
         UsageError: if an override is not of that form, or what it sets is wrong.
         InvalidError: if the file is wrong; the message lists everything, with file and line.
+
+    An override of a section's ``kind`` drops the file's other keys of that section.
     """
     path = find(name)
     try:
@@ -84,6 +86,8 @@ def load(name: str, overrides: Sequence[str] = (), seed: int | None = None) -> C
     if seed is not None:
         overrides = [*overrides, f"seed={seed}"]
     tree = copy.deepcopy(document.value)
+    # a new kind empties its section, so it comes before what else is set there
+    overrides = sorted(overrides, key=lambda override: not override.partition("=")[0].endswith(".kind"))
     set_by = [(_apply(tree, override), override) for override in overrides]
     # what is still relative was typed in a shell
     _anchor(tree, Path())
@@ -128,6 +132,9 @@ def _apply(tree: dict[str, Any], override: str) -> Location:
             node[place] = {}
         node = node[place]
     place = _place(node, last, override, location)
+    if last == "kind" and isinstance(node, dict) and node.get("kind") != value:
+        # another kind has other keys: those of the file's kind go with it
+        node.clear()
     node[place] = value
     return (*location, place)
 

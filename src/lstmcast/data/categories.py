@@ -26,9 +26,14 @@ class Bins:
         return codes
 
     @property
+    def width(self) -> float:
+        """The width of a bin."""
+        return (self.high - self.low) / self.classes
+
+    @property
     def centres(self) -> Array:
         """The middle of each bin, ``(classes,)``."""
-        return self.low + (np.arange(self.classes) + 0.5) * (self.high - self.low) / self.classes
+        return self.low + (np.arange(self.classes) + 0.5) * self.width
 
     def decode(self, codes: Array) -> Array:
         """Return the middle of each code's bin, in the same shape."""

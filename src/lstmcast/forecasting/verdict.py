@@ -13,6 +13,10 @@ from lstmcast.forecasting import metrics
 # a forecast that leaves this many standard deviations has left the signal
 DIVERGED = 100.0
 HOLDS = 0.2
+# an error up to this many times the best baseline's is as good
+ON_PAR = 1.1
+# and below this share of the truth's variation it knows something
+INFORMED = 0.8
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,15 @@ def judge(forecast: Array, truth: Array, scale: Array, model_rmse: float, baseli
     """
     K = truth.shape[1]
     holds = metrics.valid_steps(forecast, truth, scale, HOLDS)
-    kind, how = _failure(forecast, truth, scale, holds)
     label, best = min(baselines.items(), key=lambda item: item[1])
+    kind, how = _failure(forecast, truth, scale, holds, on_par=model_rmse <= ON_PAR * best)
     if model_rmse <= best:
         times = "over 1,000" if best > 1000 * model_rmse else f"{best / model_rmse:.2g}" if best else "1"
         beside = f"beats every baseline; the next is {label}, with {times} times its error"
     else:
         beside = f"trails {label}, which has {_share(best / model_rmse)} of its error"
+        worse = [name for name, error in baselines.items() if error < model_rmse]
+        beside += "; even a constant is better" if any(name.startswith("mean") for name in worse) else ""
         kind = "trails_baseline" if kind == "holds" else kind
     span = f"all {K:,} steps" if holds == K else f"{holds:,} of {K:,} steps"
     return Verdict(kind, f"{how}; stays within {HOLDS:.0%} of the signal's standard deviation for {span}; {beside}")
@@ -51,24 +57,30 @@ def _share(value: float) -> str:
     return f"{value:.0%}" if value >= 0.01 else "less than 1%"
 
 
-def _failure(forecast: Array, truth: Array, scale: Array, holds: int) -> tuple[str, str]:
+def _failure(forecast: Array, truth: Array, scale: Array, holds: int, *, on_par: bool) -> tuple[str, str]:
     """Name the failure, the gravest first."""
     K = truth.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
         distance = np.abs((forecast - truth.mean(axis=1, keepdims=True)) / scale).max(axis=(0, 2))
     outside = ~(distance <= DIVERGED)
     if outside.any():
-        return (
-            "diverges",
-            f"diverges: at step {int(outside.argmax()) + 1:,} it is {DIVERGED:.0f} standard deviations off",
-        )
+        step = int(outside.argmax()) + 1
+        return "diverges", f"diverges: at step {step:,} it is {DIVERGED:.0f} standard deviations off"
     if holds == K:
         return "holds", "holds"
     if K < 8:
         return "inaccurate", "is inaccurate"
+    error = metrics.rmse(forecast / scale, truth / scale)
+    spread = metrics.rmse(truth / scale, truth.mean(axis=1, keepdims=True) / scale)
+    if on_par and error < INFORMED * spread:
+        # noise alone can exceed what `holds` allows; nobody here forecasts it better
+        return "on_par", f"is as good as any baseline, its error {error / spread:.0%} of the truth's variation"
     half, quarter = K // 2, max(2, K // 4)
     late = metrics.amplitude_ratio(forecast[:, half:], truth[:, half:])
     early = metrics.amplitude_ratio(forecast[:, :quarter], truth[:, :quarter])
+    away = float(np.median((forecast - truth)[:, half:].mean(axis=1) / scale))
+    if error > spread and abs(away) > 1:
+        return "wrong_level", f"runs off to a wrong level: its later half lies {away:+.1f} standard deviations off"
     if early < 0.1 and late < 0.1:
         return "collapsed", f"collapsed to a constant: its amplitude is {late:.0%} of the truth's"
     if late < 0.5 * early and late < 0.5:
@@ -77,7 +89,10 @@ def _failure(forecast: Array, truth: Array, scale: Array, holds: int) -> tuple[s
         return "blows_up", f"blows up: its amplitude grows from {early:.0%} to {late:.0%} of the truth's"
     if 0.5 <= late <= 2:
         off, lead = metrics.frequency_error(forecast, truth), metrics.phase_error(forecast, truth)
-        if np.isfinite(lead) and abs(lead) > 0.05:
+        true = float(np.median(metrics.frequency(truth))) * 1000
+        if true * K >= 3000 and abs(off) > 0.1 * true:
+            return "wrong_frequency", f"has a wrong frequency: {true + off:.3g} cycles per 1,000 steps for {true:.3g}"
+        if np.isfinite(lead) and abs(lead) > 0.03:
             return "out_of_phase", (
                 f"drifts out of phase: its frequency is {off:+.2g} cycles per 1,000 steps off,"
                 f" its phase {lead:+.2f} cycles at the end"

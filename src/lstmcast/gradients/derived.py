@@ -20,8 +20,7 @@ EXTERNAL = ("x[t]", "y[t]", "p[t]", "out[t]")
 def derived(model: Model) -> tuple[Fault, ...]:
     """Return a fault for each small change of a model's backward pass."""
     right = program(model)
-    parameters = tuple(role for role in model.roles if role.startswith("W"))
-    words = Words(QUANTITIES[model.cell], DELTAS[model.cell], parameters)
+    words = Words(QUANTITIES[model.cell], DELTAS[model.cell], model.roles)
     return distinct(
         right,
         [
@@ -46,7 +45,7 @@ def _statements(right: Program, words: Words) -> Iterator[Fault]:
         head, sign, expression = statement.partition(" = ")
         if sign:
             more = Words((*words.quantities, *EXTERNAL), words.deltas, words.parameters) if label == "dy" else words
-            for text in changed(expression, more):
+            for text in (*changed(expression, more), *words.deltas, *words.quantities):
                 yield _fault({label: f"{head} = {text}"})
 
 
@@ -59,6 +58,9 @@ def _sums(right: Program, words: Words) -> Iterator[Fault]:
             for text in changed(statement.partition(" += ")[2], extra):
                 yield _fault({label: f"{label} += {text}"})
             yield _fault({label: f"{label} = {label[1:]}"})
+            for other in words.deltas if delta and not left else ():
+                # what is left of another gradient after the last pass through the loop
+                yield _fault({label: f"{label} = {other}.sum(0)"})
         if left:
             for text in (f"{left} @ {delta}", f"{left} @ {delta}.T", f"{left} * {delta}", f"{delta}.T @ {left}"):
                 yield _fault({label: f"{label} += {text}"})

@@ -25,15 +25,15 @@ QUANTITIES = {
 DELTAS = {
     "lstm": (
         *("dh", "dc", "di", "df", "dg", "do", "dh_next", "dc_next", "dai", "daf", "dag", "dao"),
-        *("db_i[None]", "db_f[None]", "db_g[None]", "db_o[None]"),
+        *(f"{sum_}[None]" for gate in "ifgo" for sum_ in (f"db_{gate}", f"(db_{gate} + da{gate}.sum(0))")),
     ),
     "gru": (
         *("dh", "dn", "dz", "dr", "ds", "dv", "dh_next", "dar", "daz", "dan"),
-        *("db_r[None]", "db_z[None]", "db_n[None]"),
+        *(f"{sum_}[None]" for gate in "rzn" for sum_ in (f"db_{gate}", f"(db_{gate} + da{gate}.sum(0))")),
     ),
     "rnn": ("dh", "dh_next", "dah", "db_h[None]"),
 }
-"""What can stand in the place of a gradient."""
+"""What can stand in the place of a gradient; the sums are those up to this step."""
 
 PREVIOUS = ("h", "c", "tc")
 """Quantities that are there before the first step, too."""
@@ -115,7 +115,7 @@ def _variants(node: ast.expr, words: Words) -> Iterator[ast.expr]:
         yield expression(f"sigmoid({own})")
         yield expression(f"np.exp({own})")
     elif isinstance(node, ast.Name) and node.id in words.deltas:
-        for text in ("1", *words.deltas, *words.quantities, "B", "T", "H"):
+        for text in ("1", *words.deltas, *words.quantities, "B", "T", "H", "t"):
             yield expression(text)
         yield from _with_factor(node, words)
     elif isinstance(node, ast.Name) and node.id in words.parameters:

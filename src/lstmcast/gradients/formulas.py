@@ -77,5 +77,5 @@ def program(model: Model) -> dict[str, str]:
             }[kind]
         )
     # what is handed to the step before comes last
-    lines.sort(key=lambda line: line.startswith(("dh_next", "dc_next")))
+    lines.sort(key=lambda line: ("dh_next", "dc_next").index(line.split()[0]) if "_next =" in line else -1)
     return {line.split()[0]: line for line in lines}

@@ -81,7 +81,9 @@ def loss(metrics: Sequence[Mapping[str, Any]], title: str, name: str = "mean squ
         ax.plot(middles, medians, color=HISTORY, lw=1.5, label=f"median of {width} steps")
     validated = [(record["step"], record["validation"]) for record in metrics if record.get("validation") is not None]
     if validated:
-        ax.plot(*zip(*validated, strict=True), color=OTHERS[3], marker="o", ms=3, lw=1, label="validation metric")
+        beside = ax.twinx()
+        beside.plot(*zip(*validated, strict=True), color=OTHERS[3], marker="o", ms=3, lw=1, label="validation metric")
+        beside.set_ylabel("validation metric", color=OTHERS[3])
     if (values > 0).any():
         ax.set_yscale("log")
     ax.set_ylabel(name)
@@ -146,8 +148,8 @@ def horizon(evaluation: Evaluation, title: str) -> Figure:
             errors: Array = np.sqrt(np.cumsum(squares) / h)
         return np.where(errors > 0, errors, np.nan)
 
-    for (name, score), color in zip(evaluation.baselines.items(), OTHERS, strict=False):
-        ax.plot(h, curve(score.forecast), color=color, lw=1, ls=":", label=f"{name}: {score.label}")
+    for score, color in zip(evaluation.baselines.values(), OTHERS, strict=False):
+        ax.plot(h, curve(score.forecast), color=color, lw=1, ls=":", label=score.label)
     ax.plot(h, curve(evaluation.model.forecast), color=NETWORK, lw=1.8, label="network")
     ax.set_xscale("log")
     ax.set_yscale("log")

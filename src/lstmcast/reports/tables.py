@@ -33,13 +33,16 @@ def scores(evaluation: Evaluation) -> Table:
     table.add_column("next step", justify="right")
     for h in horizons:
         table.add_column(f"rollout of {h:,}", justify="right")
+    known = [s.next_step for s in (evaluation.model, *evaluation.baselines.values()) if s.next_step is not None]
+    best_next = min(known, default=None)
     best = {h: min(score.rollout[h] for score in (evaluation.model, *evaluation.baselines.values())) for h in horizons}
     for score in (evaluation.model, *evaluation.baselines.values()):
         cells = [
             Text(number(error) + (" *" if error == best[h] else ""), style="bold" if error == best[h] else "")
             for h, error in score.rollout.items()
         ]
-        table.add_row(Text(score.label), number(score.next_step), *cells)
+        next_step = number(score.next_step) + (" *" if score.next_step == best_next and len(known) > 1 else "")
+        table.add_row(Text(score.label), next_step, *cells)
     table.caption = "* the best of its column"
     return table
 

@@ -72,7 +72,7 @@ class Trainer:
         )
         # the last validation that improved enough to count, and how many have not since
         self._reference: float | None = None
-        self._waited = 0
+        self.waited = 0
         self._fed = False
         self._limit: float | None = None
         self._lowest: tuple[float, Array] | None = None
@@ -90,7 +90,7 @@ class Trainer:
     def finished(self) -> bool:
         """Whether all steps are done, or early stopping has waited long enough."""
         early = self._training.early_stopping
-        return self.step == self.steps or (early is not None and self._waited >= early.patience)
+        return self.step == self.steps or (early is not None and self.waited >= early.patience)
 
     def next(self, stop: Callable[[], bool]) -> Record:
         """Do one step, and validate if it is time to.
@@ -172,9 +172,9 @@ class Trainer:
         self._schedule.validated(metric)
         wanted = float("inf") if self._reference is None else self._reference - (early.min_delta if early else 0.0)
         if metric < wanted:
-            self._reference, self._waited = metric, 0
+            self._reference, self.waited = metric, 0
         else:
-            self._waited += 1
+            self.waited += 1
         return replace(record, validation=metric)
 
     def improved(self, record: Record) -> bool:
@@ -234,7 +234,7 @@ class Trainer:
             "step": self.step,
             "best": self.best,
             "reference": self._reference,
-            "waited": self._waited,
+            "waited": self.waited,
             "fed": self._fed,
             "limit": self._limit,
             "lowest": self._lowest[0] if self._lowest else None,
@@ -251,7 +251,7 @@ class Trainer:
         facts, arrays = checkpoint.facts, checkpoint.arrays
         self.step, self.best = facts["step"], facts["best"]
         self._fed = facts["fed"]
-        self._reference, self._waited, self._limit = facts["reference"], facts["waited"], facts["limit"]
+        self._reference, self.waited, self._limit = facts["reference"], facts["waited"], facts["limit"]
         self._lowest = None if facts["lowest"] is None else (facts["lowest"], arrays["lowest"])
         self._values[:] = arrays["values"]
         if self._average is not None:
@@ -310,4 +310,6 @@ def fit(
         if due():
             save()
     save()
+    if outcome.status == "finished" and trainer.step != trainer.steps:
+        return Outcome("finished", f"stopped early: no better validation for {trainer.waited} in a row")
     return outcome
