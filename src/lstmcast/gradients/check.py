@@ -36,7 +36,7 @@ def check_config(config: Config, oracle: OracleName = "complex", rollout: int | 
 
     Small problems of the network's structure are checked variable by variable: every parameter, input and initial
     state; several lengths, batches and layer counts, zero and other initial states, sequences of different lengths,
-    the loss on the config's steps, and a rollout of fed-back steps. The network in its full size is checked in
+    the loss on the config's steps, and a rollout of fed-back steps with and without a warm-up. The network in its full size is checked in
     random directions, part by part.
 
     Args:
@@ -104,8 +104,11 @@ def small_problems(config: Config, random: np.random.Generator, rollout: int | N
     feedable = model.output == "value" and not config.last_step_loss
     steps = 3 if rollout is None else rollout
     if feedable and steps:
-        horizon = config.generator.horizon
-        yield problem(f"rollout of {steps}", network, T=horizon + 2 + steps, B=2, fed=steps)
+        T = config.generator.horizon + 2 + steps
+        yield problem(f"rollout of {steps}", network, T=T, B=2, fed=steps)
+        # predictions that are read and not counted, and counted before any is read
+        yield problem("rollout, long warm-up", network, T=T, B=2, fed=steps, warmup=T - 1)
+        yield problem("rollout, short warm-up", network, T=T, B=2, fed=steps, warmup=1)
 
 
 def make_problem(
@@ -119,6 +122,7 @@ def make_problem(
     zero_state: bool = False,
     ragged: bool = False,
     fed: int = 0,
+    warmup: int = 0,
 ) -> Problem:
     """Make a problem with random parameters, none of them zero, random inputs, targets and initial state."""
     values = 0.5 * random.standard_normal(network.size)
@@ -135,7 +139,7 @@ def make_problem(
     batch = Batch(
         inputs,
         targets,
-        loss_weights(lengths, T, last_step=config.last_step_loss, warmup=0),
+        loss_weights(lengths, T, last_step=config.last_step_loss, warmup=warmup),
         feedback,
         config.generator.horizon,
         np.zeros((B, network.state_size)) if zero_state else 0.5 * random.standard_normal((B, network.state_size)),
