@@ -36,8 +36,8 @@ def check_config(config: Config, oracle: OracleName = "complex", rollout: int | 
 
     Small problems of the network's structure are checked variable by variable: every parameter, input and initial
     state; several lengths, batches and layer counts, zero and other initial states, sequences of different lengths,
-    the loss on the config's steps, and a rollout of fed-back steps with and without a warm-up. The network in its full size is checked in
-    random directions, part by part.
+    the loss on every or the last step as in the config, and rollouts of fed-back steps with and without a warm-up.
+    The network in its full size is checked by complex step in random directions, part by part.
 
     Args:
         config: the config; of its data only the horizon is used.
