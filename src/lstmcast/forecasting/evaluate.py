@@ -100,7 +100,7 @@ def _finite(value: float | None) -> float | None:
 
 def next_step_rmse(forecaster: Forecaster, held: Held, unit: Array) -> float:
     """Return the RMSE of forecasts of ``rows[:, scored_from:known]`` from true values, times ``unit`` (F,)."""
-    forecast = forecaster.next_step(held.rows[:, : held.known])[:, held.scored_from :]
+    forecast = forecaster.next_step(held.rows[:, : held.known], held.scored_from)[:, held.scored_from :]
     return metrics.rmse(forecast * unit, held.rows[:, held.scored_from : held.known] * unit)
 
 
@@ -131,7 +131,7 @@ def _next_step_errors(
     A network that looks further than one step ahead is measured alone, for the baselines look one step ahead.
     """
     known = held.rows[:, : held.known]
-    forecasts = {"network": forecaster.next_step(known)}
+    forecasts = {"network": forecaster.next_step(known, held.scored_from)}
     if forecaster.horizon == 1:
         forecasts |= {name: baseline.next_step(known) for name, baseline in baselines.items()}
     scored = np.arange(held.known) >= held.scored_from

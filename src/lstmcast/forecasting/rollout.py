@@ -47,22 +47,24 @@ class Forecaster:
     paths: int = 100
     seed: int = 0
 
-    def next_step(self, rows: Array) -> Array:
-        """Forecast every value of ``rows`` (N, L, F) from the true values up to ``horizon`` steps before it.
+    def next_step(self, rows: Array, start: int = 0) -> Array:
+        """Forecast the values of ``rows`` (N, L, F) from the true values up to ``horizon`` steps before each.
 
         Returns:
-            ``(N, L, F)``, NaN where too little comes before; of classes, the mean of their values.
+            ``(N, L, F)``, NaN where too little comes before, and perhaps before ``start``; of classes, the mean of
+            their values.
         """
         forecasts = np.full(rows.shape, np.nan)
         if self.sliding is None:
             forecasts[:, self.horizon :] = self._expected(self.engine.predict(self.inputs(rows))[:, : -self.horizon])
             return forecasts
-        inputs, _ = windows(rows, self.sliding, self.horizon)
-        first = self.sliding + self.horizon - 1
+        needed = self.sliding + self.horizon - 1
+        first = max(start, needed)
+        inputs, _ = windows(rows[:, first - needed :], self.sliding, self.horizon)
         for row, row_inputs in zip(forecasts, inputs, strict=True):
-            for start in range(0, len(row_inputs), CHUNK):
-                part = self.inputs(row_inputs[start : start + CHUNK])
-                row[first + start : first + start + len(part)] = self._expected(self.engine.predict(part)[:, -1])
+            for begin in range(0, len(row_inputs), CHUNK):
+                part = self.inputs(row_inputs[begin : begin + CHUNK])
+                row[first + begin : first + begin + len(part)] = self._expected(self.engine.predict(part)[:, -1])
         return forecasts
 
     def inputs(self, values: Array) -> Array:
