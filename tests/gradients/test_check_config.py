@@ -64,6 +64,16 @@ def test_a_wrong_head_is_named(monkeypatch):
     assert [name for name, result in report.parameters.items() if not result.passed] == ["head.0.bias"]
 
 
+def test_weights_returned_as_gradients_are_rejected(monkeypatch):
+    def weights(self, _tape, _output_from):
+        self.parameters.gradient[:] = self.parameters.values
+
+    monkeypatch.setattr(NumpyEngine, "_write_gradient", weights)
+    report = check_config(load("sunspots"))
+    wrong = {name for name, result in report.parameters.items() if not result.passed}
+    assert wrong == report.parameters.keys() - {"inputs", "initial_state"}
+
+
 def test_a_lost_feedback_is_seen_only_through_a_rollout(monkeypatch):
     backward = NumpyEngine._backward
 
