@@ -135,8 +135,10 @@ def _schedules(right: Program) -> Iterator[Fault]:
     yield _steps("the loop runs forwards in time", lambda T: [(t, None, False) for t in range(T)])
     yield _steps("the last step is left out", lambda T: [(t, None, False) for t in reversed(range(T - 1))])
     yield _steps("the first step is left out", lambda T: [(t, None, False) for t in range(T - 1, 0, -1)])
+    yield _steps("every second step is left out", lambda T: [(t, None, False) for t in range(T - 1, -1, -2)])
+    yield _steps("no step is visited", lambda _: [])
     yield _steps("only the last step is visited", lambda T: [(T - 1, None, False)])
-    yield _steps("only the first step is visited", lambda T: [(0, None, False)][:T])
+    yield _steps("only the first step is visited", lambda _: [(0, None, False)])
     for name in ("dh_next", "dc_next"):
         if any(name in text for text in right.values()):
             yield Fault("start", f"{name} starts as ones, not zeros, after the last step", start={name: 1.0})

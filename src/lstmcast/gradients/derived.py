@@ -47,6 +47,10 @@ def _statements(right: Program, words: Words) -> Iterator[Fault]:
             more = Words((*words.quantities, *EXTERNAL), words.deltas, words.parameters) if label == "dy" else words
             for text in (*changed(expression, more), *words.deltas, *words.quantities):
                 yield _fault({label: f"{head} = {text}"})
+            if product := re.fullmatch(r"(d\w) \* (\w\[t\] \* \(1 - \w\[t\]\))", expression):
+                # the same product with its factors taken together in another way
+                for text in changed(f"{product[1]} * ({product[2]})", Words()):
+                    yield _fault({label: f"{head} = {text}"})
 
 
 def _sums(right: Program, words: Words) -> Iterator[Fault]:
