@@ -21,7 +21,7 @@ def trace(params, x, y, h, c):
 @pytest.fixture
 def program(tmp_path):
     def write(*changes, shows=FORWARD):
-        text = (TEMPLATES / "lstm.txt").read_text(encoding="utf-8") + shows
+        text = (TEMPLATES / "lstm.txt").read_text(encoding="utf-8").partition("# ---- only for")[0] + shows
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
@@ -38,6 +38,14 @@ def test_a_right_forward_pass_equals_ours(program, steps):
     compared = [row for row in rows if row.other is not None]
     assert {row.quantity for row in compared} == {"i", "f", "g", "o", "c", "h"}
     assert {row.step for row in compared} == set(range(steps))
+    assert not any(row.differs for row in rows)
+
+
+def test_the_template_can_be_traced(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text((TEMPLATES / "lstm.txt").read_text(encoding="utf-8"), encoding="utf-8")
+    rows = trace_code(path, 3, units=2)
+    assert {row.quantity for row in rows if row.other is not None} == {"i", "f", "g", "o", "c", "h"}
     assert not any(row.differs for row in rows)
 
 

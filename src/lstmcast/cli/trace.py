@@ -14,6 +14,9 @@ from lstmcast.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from lstmcast.gradients.trace import Row
 
+# heading of what is set beside the hand-derived values; anything else is the user's file
+OTHER = {"torch": "autograd", "none": ""}
+
 
 def trace(
     run: RunArgument = "latest",
@@ -28,7 +31,9 @@ def trace(
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
     """Show each gate and state forward, and each gradient backward, of a few steps."""
-    if against not in ("torch", "none"):
+    if against not in OTHER:
+        if config is not None or run != "latest":
+            raise UsageError("--against FILE: traces a random sequence; leave out RUN and --config")
         from lstmcast.gradients.trace_code import trace_code
 
         _render(trace_code(Path(against), steps, units), against, format)
@@ -65,7 +70,7 @@ def _render(rows: list[Row], against: str, format: str) -> None:  # noqa: A002
             other = "" if row.other is None else repr(row.other)
             emit(f"{row.step},{row.layer},{row.quantity},{row.unit},{row.ours!r},{other},{str(row.differs).lower()}")
     elif format == "latex":
-        emit(_latex(rows))
+        emit(_latex(rows, OTHER.get(against, "your program")))
     else:
         from lstmcast.reports import tables
 
@@ -77,7 +82,7 @@ def _render(rows: list[Row], against: str, format: str) -> None:  # noqa: A002
             other = "" if row.other is None else f"{row.other:+.10f}"
             mark = "<- first difference" if first else "differs" if row.differs else ""
             cells.append((str(row.step), str(row.layer), row.quantity, str(row.unit), f"{row.ours:+.10f}", other, mark))
-        other = {"torch": "autograd", "none": ""}.get(against, "your program")
+        other = OTHER.get(against, "your program")
         show(tables.listing(("step", "layer", "quantity", "unit", "by hand", other, ""), cells))
         if against != "none" and not marked:
             say("no difference beyond rounding")
@@ -85,12 +90,12 @@ def _render(rows: list[Row], against: str, format: str) -> None:  # noqa: A002
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
-def _latex(rows: list[Row]) -> str:
-    lines = [r"\begin{tabular}{rrlrrr}", r"step & layer & quantity & unit & by hand & autograd \\ \hline"]
+def _latex(rows: list[Row], other: str) -> str:
+    lines = [r"\begin{tabular}{rrlrrr}", rf"step & layer & quantity & unit & by hand & {other} \\ \hline"]
     for row in rows:
         kind, _, gate = row.quantity.partition("_")
         symbol = rf"\partial L/\partial {kind[1:]}" if kind.startswith("d") else kind
         symbol += f"_{gate}" if gate else ""
-        other = "" if row.other is None else f"{row.other:.6f}"
-        lines.append(rf"{row.step} & {row.layer} & ${symbol}$ & {row.unit} & {row.ours:.6f} & {other} \\")
+        value = "" if row.other is None else f"{row.other:.6f}"
+        lines.append(rf"{row.step} & {row.layer} & ${symbol}$ & {row.unit} & {row.ours:.6f} & {value} \\")
     return "\n".join([*lines, r"\end{tabular}"])

@@ -134,7 +134,13 @@ def read(source: str, file: str) -> Adapter:
     except SyntaxError as error:
         raise InvalidError(f"{file}:{error.lineno}: {error.msg}") from None
     for node in tree.body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == NAME for t in node.targets):
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if any(isinstance(t, ast.Name) and t.id == NAME for t in targets):
+            assert isinstance(node, ast.Assign | ast.AnnAssign)
+            if node.value is None:
+                continue
             try:
                 said = ast.literal_eval(node.value)
             except ValueError:
@@ -154,6 +160,9 @@ def parse(said: Any) -> Adapter:
     """
     if not isinstance(said, dict):
         raise InvalidError(f"{NAME} must be a dict")
+    for key in ("cell", "output", "loss"):
+        if not isinstance(said.get(key), str | None):
+            raise InvalidError(f"{NAME}: {key}: {said[key]!r}; it must be a word")
     for key in said:
         if key not in KEYS:
             near = difflib.get_close_matches(str(key), KEYS, 1)
@@ -183,11 +192,18 @@ def parse(said: Any) -> Adapter:
         raise InvalidError(f"{NAME}: shapes: give each parameter's shape, as {{'W': 'D, H', 'b': 'H'}}")
     split: dict[str, tuple[str, ...]] = {}
     for name, text in shapes.items():
+        if not isinstance(text, str | list | tuple):
+            raise InvalidError(f"{NAME}: shapes: {name}: {text!r}; give the shape as text, as '4*H'")
         parts = text.strip("() ").split(",") if isinstance(text, str) else [str(part) for part in text]
         split[str(name)] = tuple(part.strip() for part in parts if part.strip())
         for part in split[str(name)]:
             evaluate(part, Sizes(1, 1, 1, 1, 1))
-    state = said.get("state", ())
+    with_outputs = any("O" in part for shape in split.values() for part in shape)
+    if said["output"] == "squared" and with_outputs and not set("OD") & set(y):
+        raise InvalidError(f"{NAME}: y: {y!r}; there are O outputs, so targets have an axis O, as in BTO")
+    state = said.get("state") or ()
+    if not isinstance(state, Mapping | list | tuple) or len(state) > 2:
+        raise InvalidError(f"{NAME}: state: {state!r}; give the axes of h (and of c), as ['BH', 'BH']")
     state = tuple(state.values()) if isinstance(state, Mapping) else tuple(state)
     if any(not isinstance(axes, str) or not {"H"} <= set(axes) <= set("BH1") for axes in state):
         raise InvalidError(f"{NAME}: state: {list(state)}; give the axes of h (and of c), as ['BH', 'BH']")
@@ -216,7 +232,8 @@ def parse(said: Any) -> Adapter:
 
 def _axes(said: Mapping[str, Any], key: str, allowed: str, needed: str) -> str:
     axes = said.get(key)
-    if not isinstance(axes, str) or set(axes) - set(allowed) or set(needed) - set(axes):
+    repeated = isinstance(axes, str) and any(axes.count(axis) > 1 for axis in "BTDOH")
+    if not isinstance(axes, str) or repeated or set(axes) - set(allowed) or set(needed) - set(axes):
         named = ", ".join("".join(p) for p in list(permutations(allowed[:3], 3))[:3])
         raise InvalidError(f"{NAME}: {key}: {axes!r}; give the order of its axes, as {named}, TD for one sample")
     return axes

@@ -123,7 +123,7 @@ def read_source(file: Path) -> str:
         InvalidError: if it cannot be read.
     """
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise NotFoundError(f"{file}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -177,7 +177,11 @@ def judge(file: Path, adapter: Adapter, asked: Examination, answers: Answers, di
     parameters = compare(found, battery, cases, PASSED_SINGLE if single else PASSED)
     right = all(result.passed for result in parameters.values()) and not complaints
     notes += wording.inferred(found, cases)
-    if not right and diagnose and any(case.gradients is not None for case in cases):
+    if (
+        any(not result.passed for result in parameters.values())
+        and diagnose
+        and any(case.gradients is not None for case in cases)
+    ):
         doctor = Doctor(found.model, cases)
         findings += wording.explained(found, doctor, doctor.diagnose())
     return Report(
@@ -196,12 +200,16 @@ def _refuse_failures(file: Path, answers: Answers, losses: int) -> None:
     Raises:
         InvalidError: with the line of the program.
     """
-    for error in answers.errors[:losses]:
-        if error is not None:
-            raise InvalidError(described(file, error))
+    lines = ", ".join(map(str, answers.skipped))
     failed = answers.errors[losses:]
-    if failed and all(failed) and failed[-1] is not None:
-        raise InvalidError(described(file, failed[-1]))
+    for error in (*answers.errors[:losses], failed[-1] if failed and all(failed) else None):
+        if error is not None:
+            hints = {
+                "KeyError": f"params has the names in {adapters.NAME}['shapes'], and no others",
+                "NameError": f"only definitions are executed; lines {lines} were skipped" if lines else None,
+                "ValueError": "B, T, D, H and O vary: is one of them fixed in the code ('sizes'), or are axes others?",
+            }
+            raise InvalidError(described(file, error), hints.get(error["type"]))
     if not np.isfinite([np.real(value) for value in answers.losses[:losses] if value is not None]).all():
         raise InvalidError(f"{file}: the loss is nan or infinite, with parameters of size 0.6")
 

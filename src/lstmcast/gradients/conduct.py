@@ -51,6 +51,15 @@ def findings(answers: Answers) -> list[Finding]:
     return found
 
 
+def _periodic(inputs: Array, axis: int) -> bool:
+    """Whether the values repeat along an axis: then the value after the last is the first by right."""
+    n = inputs.shape[axis]
+    return any(
+        n % period == 0 and _same(inputs.take(range(period, n), axis), inputs.take(range(n - period), axis))
+        for period in range(1, n // 2 + 1)
+    )
+
+
 def rolled(inputs: Array, targets: Array) -> list[Finding]:
     """Tell targets that are the previous value from those that are the next, along the time axis."""
     if inputs.shape != targets.shape:
@@ -72,7 +81,7 @@ def rolled(inputs: Array, targets: Array) -> list[Finding]:
                     f"data() along axis {axis}; nothing is forecast",
                 )
             ]
-        if after and last:
+        if after and last and not _periodic(inputs, axis):
             return [
                 Finding(
                     "the data",

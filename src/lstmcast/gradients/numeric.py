@@ -66,7 +66,7 @@ def check(file: Path, adapter: Adapter, arrays: Mapping[str, Array], posed: Pose
         difference = own[name].reshape(-1)[indices] - slopes[chosen]
         distance = float(np.linalg.norm(difference))
         size = max(float(np.linalg.norm(slopes[chosen])), 1e-3 * float(np.linalg.norm(slopes)))
-        error = distance / size if distance else 0.0
+        error = distance / size if size else (float("inf") if distance else 0.0)
         allowed = TOLERANCE + 3 * float(np.linalg.norm(uncertain[chosen])) / size if size else TOLERANCE
         worst = np.unravel_index(indices[int(np.abs(difference).argmax())], array.shape)
         passed = error <= allowed

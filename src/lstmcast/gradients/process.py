@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,26 +121,31 @@ def ask(
 
 
 def _run(folder: Path, file: Path, limit: float) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-I", worker.__file__, str(folder)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    # to a file: a child that keeps a pipe open must not keep us waiting
+    with (folder / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-I", worker.__file__, str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
     try:
-        _, stderr = process.communicate(timeout=limit)
+        process.wait(timeout=limit)
     except subprocess.TimeoutExpired:
         raise InvalidError(
             f"{file}: not done after {limit:g} seconds",
             "--time-limit gives it more; the problems are tiny, so look for a loop that does not end",
         ) from None
     finally:
-        if process.poll() is None:
+        # and whatever it has started
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        process.wait()
     if not (folder / "answer.json").exists():
-        last = stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        last = (folder / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or [
+            "no message"
+        ]
         raise InvalidError(f"{file}: its process ended with code {process.returncode}: {last[0]}")
 
 

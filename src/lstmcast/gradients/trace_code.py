@@ -13,7 +13,7 @@ from lstmcast.data.batches import Batch, loss_weights
 from lstmcast.errors import InvalidError
 from lstmcast.gradients import adapter as adapters
 from lstmcast.gradients import layout
-from lstmcast.gradients.code import LAYOUT_SIZES, draw, read_source
+from lstmcast.gradients.code import LAYOUT_SIZES, PASSED_SINGLE, draw, read_source
 from lstmcast.gradients.problem import Model, Problem, Sizes
 from lstmcast.gradients.process import Call, Posed, ask, described
 from lstmcast.gradients.trace import Row, rows_of
@@ -46,7 +46,9 @@ def trace_code(file: Path, steps: int, units: int, time_limit: float = 60.0) -> 
         if error is not None:
             raise InvalidError(described(file, error))
     losses = [float(np.real(value)) for value in answers.losses[:4]]
-    found = layout.find(adapter, [t.problem for t in fitting], [t.arrays for t in fitting], losses[:3])
+    tolerance = PASSED_SINGLE if answers.probe.get("single") else layout.TOLERANCE
+    problems, arrays = [t.problem for t in fitting], [t.arrays for t in fitting]
+    found = layout.find(adapter, problems, arrays, losses[:3], tolerance=tolerance)
     if found is None:
         raise InvalidError(f"{file}: its loss is that of no cell known here, so its steps cannot be compared")
     problem = replace(shown.problem, parameters=found.canonical(shown.arrays, shown.problem.sizes))
@@ -56,7 +58,8 @@ def trace_code(file: Path, steps: int, units: int, time_limit: float = 60.0) -> 
     if unknown:
         known = ", ".join(name.removeprefix("layer 0 ") for name in ours)
         raise InvalidError(f"{file}: trace returns {', '.join(unknown)}; the names are {known}")
-    other = {f"layer 0 {name}": _rows(file, name, value, steps, hidden) for name, value in theirs.items()}
+    s = shown.problem.sizes
+    other = {f"layer 0 {name}": _rows(file, name, value, s.T, s.H) for name, value in theirs.items()}
     return list(rows_of(ours, other, units))
 
 

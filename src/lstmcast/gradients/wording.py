@@ -146,7 +146,7 @@ def _when(doctor: Doctor) -> str:
     right = [case for case in doctor.cases if not doctor.wrong(case, ())]
     text = ""
     if right and all(case.problem.sizes.T == 1 for case in right):
-        text = "; with one step it is right: the local formulas are, the way back through time is not"
+        text = "; with one step all your gradients are right"
     if doctor.raised:
         text += f"; on {len(doctor.raised)} other problem(s) it gives no gradient to compare"
     return text

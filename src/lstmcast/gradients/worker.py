@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ class Subject:
 
     def fresh(self) -> dict[str, Any]:
         """Execute the definitions anew."""
-        space: dict[str, Any] = {"__name__": "program", "__file__": self._file}
+        space = _module(self._file)
         exec(self._code, space)
         return space
 
@@ -82,7 +82,8 @@ class Subject:
             if len(result) != len(names):
                 raise AdapterError(f"there are {len(result)} gradients for {len(names)} names: {', '.join(names)}")
             result = dict(zip(names, result, strict=True))
-        return {name: _array(value) for name, value in result.items()}
+        # copies: a program may keep the buffers and write into them again
+        return {name: np.array(_array(value)) for name, value in result.items()}
 
     def trace(self, space: Mapping[str, Any], arguments: list[Any]) -> dict[str, Any]:
         """Return what the program's own ``trace`` shows of its steps, as arrays by name."""
@@ -215,7 +216,31 @@ def load(file: str, source: str, gradients: list[str] | None) -> tuple[Subject, 
         import torch as library
 
         library.set_default_dtype(library.float64)
-    return Subject(compile(tree, file, "exec"), file, gradients, torch), skipped
+    return Subject(compile(_runnable(tree, file, skipped), file, "exec"), file, gradients, torch), sorted(skipped)
+
+
+def _module(file: str) -> dict[str, Any]:
+    """Return the names of a new module, which dataclasses look up by its name."""
+    module = ModuleType("program")
+    module.__file__ = file
+    sys.modules["program"] = module
+    return module.__dict__
+
+
+def _runnable(tree: ast.Module, file: str, skipped: list[int]) -> ast.Module:
+    """Leave out the constants that cannot be computed, for what they are made of was skipped."""
+    space = _module(file)
+    kept: list[ast.stmt] = []
+    for node in tree.body:
+        try:
+            exec(compile(ast.Module([node], []), file, "exec"), space)
+        except Exception:
+            if isinstance(node, DEFINITIONS):
+                raise
+            skipped.append(node.lineno)
+        else:
+            kept.append(node)
+    return ast.Module(kept, [])
 
 
 def main(folder: Path) -> None:
@@ -227,7 +252,7 @@ def main(folder: Path) -> None:
     arrays: dict[str, Any] = {}
     try:
         with np.errstate(all="ignore"):
-            subject, result["skipped"] = load(file, Path(file).read_text(encoding="utf-8"), request["gradients"])
+            subject, result["skipped"] = load(file, Path(file).read_text(encoding="utf-8-sig"), request["gradients"])
     except BaseException as error:
         result["error"] = explain(error, file)
     else:
