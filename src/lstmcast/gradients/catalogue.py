@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import combinations
 
 from lstmcast.gradients import sums
 from lstmcast.gradients.formulas import Program, program
@@ -23,6 +25,7 @@ def catalogue(model: Model) -> tuple[Fault, ...]:
             *_schedules(right),
             *_cell(model),
             *_activations(model, right),
+            *_exchanged(model, right),
             *_path(model, right),
             *sums.summed(model, right),
         ],
@@ -55,6 +58,7 @@ def _loss_gradient() -> Iterator[Fault]:
         "k * counted[t] * p[t]": "the target is not subtracted",
         "k * counted[t] * (p[t] + y[t])": "the target is added",
         "k * counted[t] * (y[t] - p[t])": "the sign is wrong",
+        "k * counted[t] * (p[t] * (1 - y[t]) - y[t])": "at the target's class it is set to -1, not reduced by 1",
         "k * counted[t] * (p[t] - y[t] * (np.arange(B) == 0)[:, None])": "the target is subtracted for sample 0 only",
         "k * counted[t] * (p[t] - (np.arange(B) == 0)[:, None] * (np.arange(O) == t))": (
             "1 is subtracted at sample 0 and class t instead of at each sample's own class"
@@ -260,6 +264,7 @@ def _activations(model: Model, right: Program) -> Iterator[Fault]:
                 f"{d} * (1 - {a}**2)": "evaluated at the pre-activation",
                 f"{d} * (1 - np.tanh({again})**2)": "evaluated at a pre-activation recomputed with h[t] for h[t-1]",
                 f"{d} * (1 - {s})": "1 - s stands for 1 - s²",
+                f"{d} * (1 - {s})**2": "(1 - s)² stands for 1 - s²",
                 f"{d} * (1 + {s}**2)": "the sign of s² is wrong",
             }
         else:
@@ -283,8 +288,6 @@ def _activations(model: Model, right: Program) -> Iterator[Fault]:
         }
         single[gate] = {}
         for text, words in cases.items():
-            if model.cell == "rnn":
-                text = text.replace("h[t] * (1 - h[t])", "h[t] * (1 - h[t])")
             fault = _one(label, text, f"derivative of gate {gate}: {words}")
             single[gate][words] = fault
             yield fault
@@ -294,6 +297,19 @@ def _activations(model: Model, right: Program) -> Iterator[Fault]:
             if len(together) == len(gates):
                 changes = {label: text for fault in together for label, text in fault.changes.items()}
                 yield Fault("activations", f"derivatives of gates {', '.join(gates)}: {words}", changes)
+
+
+def _exchanged(model: Model, right: Program) -> Iterator[Fault]:
+    """Two gates' gradients in each other's place, as when they are concatenated in another order than forward."""
+    for one, other in combinations("ifgo", 2) if model.cell == "lstm" else [("r", "z")] if model.cell == "gru" else []:
+        names = {f"da{one}": f"da{other}", f"da{other}": f"da{one}"}
+        either = re.compile("|".join(rf"\b{name}\b" for name in names))
+        changes = {
+            label: "".join(names.get(piece, piece) for piece in re.split(f"({either.pattern})", text))
+            for label, text in right.items()
+            if label not in names and either.search(text)
+        }
+        yield Fault("gates", f"the gradients of gates {one} and {other} stand in each other's place", changes)
 
 
 def _path(model: Model, right: Program) -> Iterator[Fault]:
@@ -331,6 +347,15 @@ def _path(model: Model, right: Program) -> Iterator[Fault]:
         f"{untransposed} + dh": "the recurrent weights are not transposed, and dh is added",
     }.items():
         yield _one("dh_next", new, f"path back to the previous state: {words}")
+    if len(products) == len(terms):
+        # x and h concatenated: the columns of the gradient that are taken for h's
+        into_x = each(lambda term: term.replace("Wh", "Wx"))
+        for columns, words in {
+            f"np.hstack([{into_x}, {text}])[:, :H]": "the first H columns of [dx, dh], which are not all of dh",
+            f"np.hstack([{text}, {into_x}])[:, -H:]": "the last H columns of [dh, dx], which are not all of dh",
+            f"np.hstack([{text}, {into_x}])[:, D:]": "the columns from D on of [dh, dx], where dh comes first",
+        }.items():
+            yield _one("dh_next", columns, f"path back to the previous state: {words}")
     if model.cell != "rnn":
         before = text
         for gate in model.gates:

@@ -175,13 +175,9 @@ def judge(file: Path, adapter: Adapter, asked: Examination, answers: Answers, di
         for trial, k, own in zip(battery, ks, shaped, strict=True)
     ]
     parameters = compare(found, battery, cases, PASSED_SINGLE if single else PASSED)
-    right = all(result.passed for result in parameters.values()) and not complaints
+    right = all(result.passed for result in parameters.values())
     notes += wording.inferred(found, cases)
-    if (
-        any(not result.passed for result in parameters.values())
-        and diagnose
-        and any(case.gradients is not None for case in cases)
-    ):
+    if not right and diagnose and any(case.gradients is not None for case in cases):
         doctor = Doctor(found.model, cases)
         findings += wording.explained(found, doctor, doctor.diagnose())
     return Report(

@@ -143,9 +143,8 @@ def _run(folder: Path, file: Path, limit: float) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if not (folder / "answer.json").exists():
-        last = (folder / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or [
-            "no message"
-        ]
+        said = (folder / "stderr").read_text(encoding="utf-8", errors="replace").strip()
+        last = said.splitlines()[-1:] or ["no message"]
         raise InvalidError(f"{file}: its process ended with code {process.returncode}: {last[0]}")
 
 

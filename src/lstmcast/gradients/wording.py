@@ -31,6 +31,7 @@ SLOTS = {
     "steps": "order of the steps",
     "start": "initial values",
     "activations": "derivatives of the gates",
+    "gates": "order of the gates",
     "bindings": "a quantity used in several formulas",
     "sums": "sums over steps and samples",
 }
