@@ -6,7 +6,7 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,13 +134,16 @@ class Training:
         on_record: Callable[[Record], None] = lambda _: None,
         on_start: Callable[[Run], None] = lambda _: None,
         warn: Callable[[str], None] = lambda _: None,
+        overrides: Sequence[str] = (),
     ) -> Result:
         """Train, evaluate, and write everything to the run's folder.
+
+        ``stem`` and ``overrides`` say what the run was made of.
 
         Raises:
             UnwritableError: if the folder cannot be made or written.
         """
-        run = self._run or self._create(output_dir, name, stem)
+        run = self._run or self._create(output_dir, name, stem, overrides)
         with run.locked():
             return self._train(run, stop, on_record, on_start, warn)
 
@@ -199,7 +202,7 @@ class Training:
         run.write_manifest(**{key: value for key, value in result.summary().items() if key != "run"})
         return result
 
-    def _create(self, output_dir: Path, name: str | None, stem: str) -> Run:
+    def _create(self, output_dir: Path, name: str | None, stem: str, overrides: Sequence[str]) -> Run:
         import torch
 
         run = runs.create(output_dir, name, stem)
@@ -207,6 +210,8 @@ class Training:
         run.write_manifest(
             created=runs.created_now(),
             status="running",
+            config=stem,
+            overrides=list(overrides),
             seed=self.config.seed,
             versions={
                 "lstmcast": __version__,

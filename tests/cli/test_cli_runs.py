@@ -31,7 +31,7 @@ def test_oldest_first(cli, outputs):
     text = cli("runs", "--output-dir", outputs).done()
     assert text.err == ""
     assert [line.split("│")[1].strip() for line in text.out.splitlines() if "finished" in line] == ["c", "b", "a"]
-    assert "2020-01-03 00:00:00" in text.out
+    assert "2020-01-03 00:00" in text.out
 
 
 def test_unfinished_runs_are_listed_too(cli, outputs):
@@ -73,3 +73,63 @@ def test_runs_by_path_by_name_and_latest(cli, outputs, monkeypatch):
 
 def test_json_and_quiet(cli, outputs):
     cli("runs", "--output-dir", outputs, "--json", "--quiet").refused(2, "--json")
+
+
+def names(cli, outputs, *options):
+    paths = cli("runs", "--output-dir", outputs, "--quiet", *options).done().out.splitlines()
+    return [path.rpartition("/")[2] for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        (["data.kind=series"], "b"),
+        (["data.kind != series"], "ca"),
+        (["model.cell=lstm", "status=finished"], "ca"),
+        (["optimizer.learning_rate>=0.01"], "b"),
+        (["optimizer.learning_rate<0.01", "seed=0"], ""),
+        (["model.hidden_sizes=[4]"], "cba"),
+        (["rollout.rmse@1 < 1e9"], "cba"),
+        (["rollout.rmse<0"], ""),
+    ],
+)
+def test_where(cli, outputs, conditions, expected):
+    options = [part for condition in conditions for part in ("--where", condition)]
+    assert names(cli, outputs, *options) == list(expected)
+
+
+def test_sort(cli, outputs):
+    manifest = json.loads((outputs / "a" / "run.json").read_text())
+    manifest["rollout"]["rmse"] = {"10": None, "9": 0.5}
+    (outputs / "a" / "run.json").write_text(json.dumps(manifest))
+    by_last = names(cli, outputs, "--sort", "rollout.rmse")
+    assert by_last[-1] == "a"  # without a score comes last, either way
+    assert names(cli, outputs, "--sort", "rollout.rmse", "--reverse") == [*reversed(by_last[:2]), "a"]
+    assert names(cli, outputs, "--sort", "rollout.rmse@9") == ["a", "c", "b"]  # the others have none
+    assert names(cli, outputs, "--sort", "data.kind") == ["b", "c", "a"]
+    assert names(cli, outputs, "--reverse") == ["a", "b", "c"]
+    assert "rollout.rmse@1 " in cli("runs", "--output-dir", outputs, "--sort", "rollout.rmse@1").done().out
+
+
+def test_what_a_run_was_made_of(cli, sines, tmp_path):
+    options = ("--output-dir", tmp_path, "--name", "x", "--seed", 7)
+    cli("train", "--config", sines.config, *options, "model.cell=gru").done()
+    manifest = cli("runs", "--output-dir", tmp_path, "--json").done().json["runs"][0]
+    assert (manifest["config"], manifest["overrides"]) == ("sines", ["model.cell=gru", "seed=7"])
+    assert "sines" in cli("runs", "--output-dir", tmp_path).done().out
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "needle"),
+    [
+        ("--where", "optimizer.kond=adam", "did you mean 'optimizer.kind'?"),
+        ("--where", "optimizer.kind", "KEY=VALUE"),
+        ("--where", "optimizer.kind<adam", "number"),
+        ("--where", "seed=[1", "not YAML"),
+        ("--where", "seed=!!python/name:os.system", "tags"),
+        ("--sort", "rollout.rmse@7", "rollout.rmse@10,"),
+        ("--sort", "nothing", "no run has"),
+    ],
+)
+def test_wrong_conditions(cli, outputs, option, value, needle):
+    cli("runs", "--output-dir", outputs, option, value).refused(2, option, needle)

@@ -5,12 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lstmcast.config.yaml_file import dump
 from lstmcast.data.sine_bank import SineBank
 from lstmcast.forecasting.evaluate import evaluate
 from lstmcast.forecasting.rollout import Forecaster
 from lstmcast.network.engine import make_engine
 from lstmcast.network.parameters import Parameters
 from lstmcast.network.settings import ModelSettings
+from lstmcast.reports.records import Record
+from lstmcast.runs import Run
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +38,21 @@ def diverged(evaluation):
         return replace(evaluation, model=replace(evaluation.model, forecast=forecast, rollout=rollout))
 
     return make
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Return a function that writes a finished run with a config and scores, without training one."""
+
+    def write(name, seed=0, rmse=None, status="finished", config=None, **manifest):
+        run = Run(tmp_path / "outputs" / name)
+        run.path.mkdir(parents=True)
+        settings = {"seed": seed, "optimizer": {"kind": "adam", "learning_rate": 0.01}} | (config or {})
+        run.config.write_text(dump(settings))
+        scores = {"10": rmse, "9": 1.0} if not isinstance(rmse, dict) else rmse
+        run.write_manifest(
+            status=status, seed=seed, created=f"2020-01-01T00:00:{seed:02}", rollout={"rmse": scores}, **manifest
+        )
+        return Record(run, run.read_manifest())
+
+    return write

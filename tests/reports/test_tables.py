@@ -1,11 +1,14 @@
 import io
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from lstmcast.reports import tables
+from lstmcast.reports.records import Record
+from lstmcast.runs import Run
 
 
 def text(table, width=200):
@@ -63,19 +66,35 @@ def test_listing_folds_and_cuts_nothing():
     assert name in "".join(lines)
 
 
+def record(name, **manifest):
+    return Record(Run(Path(name)), manifest)
+
+
 @pytest.mark.parametrize("manifest", [{}, {"rollout": None, "next_step": None}, {"rollout": {"rmse": {}}}])
 def test_rows_of_runs_without_scores(manifest):
-    assert tables.run_row("x", manifest | {"status": "running"}) == ["x", "running", "", "", "-", "-", ""]
+    table = tables.runs([record("x", **manifest, status="running")])
+    assert cells(table) == [["x", "running", "", "-", "-", "", ""]]
 
 
 def test_rows_of_finished_runs():
     manifest = {
         "status": "finished",
         "created": "2020-01-02T03:04:05.678+00:00",
-        "steps": 7,
+        "config": "waves",
+        "overrides": ["seed=3", "model.cell=gru"],
         "next_step": {"rmse": 0.25},
         "rollout": {"rmse": {"1": 0.1, "1000": None}},
         "verdict_kind": "dies_out",
     }
-    row = tables.run_row("x", manifest)
-    assert row == ["x", "finished", "2020-01-02 03:04:05", "7", "0.25", "- (1,000 steps)", "dies out"]
+    rows = [record("x", **manifest), record("text", next_step={"cross_entropy": 2.5})]
+    assert cells(tables.runs(rows)) == [
+        ["x", "finished", "2020-01-02 03:04", "0.25", "- @1,000", "dies out", "waves seed=3 model.cell=gru"],
+        ["text", "?", "", "2.5 nats", "-", "", ""],
+    ]
+    assert cells(tables.runs(rows, "rollout.rmse@1"))[0][2] == "0.1"
+
+
+def test_names_of_runs_stay_on_one_line():
+    name = "a-name-of-forty-characters-" + "x" * 13
+    table = tables.runs([record(name, status="finished", config="waves", overrides=["optimizer.learning_rate=0.001"])])
+    assert name in text(table, width=120)

@@ -18,7 +18,7 @@ os.environ["MPLBACKEND"] = "agg"
 import typer
 
 from lstmcast import __version__
-from lstmcast.cli import config, evaluate, gradcheck, plot, predict, runs, sample, trace, train
+from lstmcast.cli import compare, config, evaluate, gradcheck, plot, predict, runs, sample, trace, train
 from lstmcast.cli.output import abandon_stdout
 from lstmcast.errors import ExitCode, LstmcastError
 
@@ -37,6 +37,7 @@ app.command("sample")(sample.sample)
 app.command("trace")(trace.trace)
 app.command("gradcheck")(gradcheck.gradcheck)
 app.command("runs")(runs.runs)
+app.command("compare")(compare.compare)
 app.add_typer(config.app, name="config")
 
 

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json, refuse_both, say, show
 
 
-def runs(output_dir: OutputDir = OUTPUTS, json: Json = False, quiet: Quiet = False) -> None:
+def runs(
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Only runs whose config or score is so; also !=, <, <=, >, >=."),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="KEY", help="By a score (rollout.rmse@1000) or a key of the config; else age.")
+    ] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    output_dir: OutputDir = OUTPUTS,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """List the runs, oldest first."""
     refuse_both(json, quiet)
-    from lstmcast.runs import SCHEMA_VERSION, all_runs
+    from lstmcast.reports import records
+    from lstmcast.runs import SCHEMA_VERSION
 
-    found = all_runs(output_dir)
+    everything = records.records(output_dir)
+    found = records.select(everything, where or [])
+    if sort is not None:
+        records.require_key("--sort", sort, everything)
+        found = records.ordered(found, sort, reverse=reverse) if found else found
+    elif reverse:
+        found.reverse()
     if json:
-        emit_json(
-            {
-                "schema_version": SCHEMA_VERSION,
-                "runs": [{"run": str(run.path), **manifest} for run, manifest in found],
-            }
-        )
+        listed = [{"run": str(record.run.path), **record.manifest} for record in found]
+        emit_json({"schema_version": SCHEMA_VERSION, "runs": listed})
     elif quiet:
-        for run, _ in found:
-            emit(str(run.path))
+        for record in found:
+            emit(str(record.run.path))
     elif not found:
-        say(f"no runs in {output_dir}")
+        say(f"no runs in {output_dir}" if not everything else f"no run of {len(everything)} in {output_dir} is so")
     else:
         from lstmcast.reports import tables
 
-        headers = ("run", "status", "created (UTC)", "steps", "next step", "rollout", "verdict")
-        show(tables.listing(headers, (tables.run_row(run.name, manifest) for run, manifest in found)))
+        show(tables.runs(found, sort))

@@ -79,6 +79,7 @@ def train(
             on_record=progress.update,
             on_start=lambda run: None if quiet else say(f"training {run.path}"),
             warn=lambda text: say(f"warning: {text}"),
+            overrides=[*(overrides or []), *([] if seed is None else [f"seed={seed}"])],
         )
     _render(result, json=json, quiet=quiet)
     raise typer.Exit(result.exit_code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -10,6 +10,8 @@ from rich.text import Text
 
 from lstmcast.forecasting.evaluate import Evaluation
 from lstmcast.forecasting.tokens import TokenEvaluation
+from lstmcast.reports.comparison import Comparison
+from lstmcast.reports.records import Record
 
 
 def number(value: float | None) -> str:
@@ -69,16 +71,57 @@ def listing(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     return table
 
 
-def run_row(name: str, manifest: Mapping[str, Any]) -> list[str]:
-    """Return a run's line in the list of runs."""
+def runs(found: Sequence[Record], sort: str | None = None) -> Table:
+    """Tabulate runs, one a line, with what they were sorted by in the place of their age."""
+    asked = None if sort in ("status", "next_step.rmse", "rollout.rmse") else sort or "created"
+    shown = [] if asked is None else ["created (UTC)" if asked == "created" else asked]
+    headers = ("run", "status", *shown, "next step", "rollout @steps", "verdict", "made of")
+    table = listing(headers, (_run_row(record, asked) for record in found))
+    # names are copied and pasted, and numbers compared: those stay on one line
+    for column in table.columns[:-2]:
+        column.no_wrap = True
+    for column in table.columns[-2:]:
+        column.min_width = 9
+    return table
+
+
+def _run_row(record: Record, asked: str | None) -> list[str]:
+    manifest = record.manifest
     rollout = (manifest.get("rollout") or {}).get("rmse") or {}
     last = list(rollout.items())[-1:] or [("", None)]
+    next_step = manifest.get("next_step") or {}
+    nats = next_step.get("cross_entropy")
+    value = record.value(asked) if asked else None
     return [
-        name,
+        record.run.name,
         str(manifest.get("status", "?")),
-        str(manifest.get("created", ""))[:19].replace("T", " "),
-        str(manifest.get("steps", "")),
-        number((manifest.get("next_step") or {}).get("rmse")),
-        f"{number(last[0][1])} ({int(last[0][0]):,} steps)" if last[0][0] else "-",
+        *([] if asked is None else [str(value or "")[:16].replace("T", " ") if asked == "created" else cell(value)]),
+        f"{number(nats)} nats" if nats is not None else number(next_step.get("rmse")),
+        f"{number(last[0][1])} @{int(last[0][0]):,}" if last[0][0] else "-",
         str(manifest.get("verdict_kind", "")).replace("_", " "),
+        " ".join([str(manifest.get("config", "")), *map(str, manifest.get("overrides") or ())]).strip(),
     ]
+
+
+def comparison(result: Comparison) -> Table:
+    """Tabulate groups of runs over their seeds."""
+    table = listing(("", "config", "seeds", "mean", "spread", "95% interval", "range"), ())
+    table.title, table.title_justify = f"{result.metric}, mean over seeds", "left"
+    table.caption = "* the best mean; spread: standard deviation over seeds; interval: bootstrap, of the mean"
+    for group in result.groups:
+        inside = group.interval
+        table.add_row(
+            group.letter,
+            Text(group.label),
+            str(len(group.seeds)),
+            number(group.mean) + (" *" if group is result.best and len(result.groups) > 1 else ""),
+            number(group.std),
+            f"{number(inside[0])} to {number(inside[1])}" if inside else "-",
+            f"{number(min(group.values))} to {number(max(group.values))}",
+        )
+    return table
+
+
+def cell(value: Any) -> str:
+    """Write any value of a config or a score."""
+    return number(value) if value is None or isinstance(value, float) else str(value)

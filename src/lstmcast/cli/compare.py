@@ -1,0 +1,54 @@
+"""``lstmcast compare``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json, refuse_both, say, show
+from lstmcast.errors import ExitCode
+
+
+def compare(
+    run: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Runs, patterns of names ('waves-*') or folders of runs.")
+    ],
+    metric: Annotated[
+        str | None, typer.Option(help="What to compare, e.g. rollout.rmse@100; else the longest rollout's error.")
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Exit 7 if so: 'rollout.rmse > 0.05' or 'B worse than A by 5 %'."),
+    ] = None,
+    output_dir: OutputDir = OUTPUTS,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put runs side by side: configs over their seeds, with spread, intervals and paired tests."""
+    refuse_both(json, quiet)
+    from lstmcast.reports import comparison, records
+    from lstmcast.runs import SCHEMA_VERSION
+
+    checks = [comparison.Check.read(text) for text in fail_if or []]
+    found = records.collect(run, output_dir)
+    result = comparison.compare(found, metric or comparison.default_metric(found))
+    for record in result.left_out:
+        say(f"warning: {record.run.path} is left out: it is {record.manifest.get('status')}, without a {result.metric}")
+    for record in result.repeated:
+        say(f"warning: {record.run.path} is left out: another run has the same config and seed")
+    failures = [line for check in checks for line in check.failures(result)]
+    if json:
+        emit_json({"schema_version": SCHEMA_VERSION, **result.as_json(), "failures": failures})
+    elif quiet:
+        emit(str(result.best.runs[0].run.path))
+    else:
+        from lstmcast.reports import tables
+
+        show(tables.comparison(result))
+        for line in result.sentences():
+            emit(line)
+    for line in failures:
+        say(f"failed: {line}")
+    if failures:
+        raise typer.Exit(ExitCode.CHECK_FAILED)
