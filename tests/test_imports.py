@@ -11,7 +11,7 @@ SOURCE = Path(lstmcast.__file__).parent
 # from the ground up; a part may import from lower layers and from itself, not from its neighbours
 LAYERS = (
     ("errors", "arrays", "settings"),
-    ("runs",),
+    ("runs", "stop"),
     ("data",),
     ("network",),
     ("training", "forecasting"),

@@ -99,12 +99,18 @@ def make_validation(config: Config, dataset: Dataset | Tokens, engine: Engine) -
 def make_trainer(config: Config, dataset: Dataset | Tokens, engine: Engine) -> Trainer:
     """Build the trainer; this imports torch, whose optimizers serve both engines.
 
+    Under ``torchrun`` the trainers of all processes work as one.
+
     Raises:
         InvalidError: if the sizes of the config and of the data do not fit.
     """
     sampler, validate = make_sampler(config, dataset), make_validation(config, dataset, engine)
+    from lstmcast.training import distributed
     from lstmcast.training.trainer import Trainer
 
+    if distributed.processes() > 1:
+        engine = distributed.DataParallel(engine)
+        validate = validate and distributed.from_the_first(validate)
     return Trainer(engine, sampler, config.optimizer, config.schedule, config.training, config.seed, validate)
 
 

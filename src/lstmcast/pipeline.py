@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import platform
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -34,41 +30,13 @@ from lstmcast.forecasting.evaluate import HORIZONS, Evaluation, evaluate
 from lstmcast.forecasting.table import rollout_csv
 from lstmcast.forecasting.tokens import TokenEvaluation, evaluate_tokens
 from lstmcast.runs import Run
+from lstmcast.stop import StopRequest
+from lstmcast.training import distributed
 from lstmcast.training.checkpoints import Checkpoint
 from lstmcast.training.trainer import Record, Trainer, fit
 
 # seconds between two saves of the state that --resume goes on from
 SAVE_EVERY = 10.0
-
-
-@dataclass
-class StopRequest:
-    """Whether to stop, and the exit code that says why: Ctrl-C, SIGTERM or the time limit."""
-
-    deadline: float | None = None
-    exit_code: ExitCode | None = field(default=None, init=False)
-
-    def __call__(self) -> bool:
-        """Look at the clock and the signals so far."""
-        if self.exit_code is None and self.deadline is not None and time.monotonic() >= self.deadline:
-            self.exit_code = ExitCode.STOPPED
-        return self.exit_code is not None
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.STOPPED
-        if self.exit_code is not None:
-            sys.exit(code)  # the second time: leave at once
-        self.exit_code = code
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Turn SIGINT and SIGTERM into a request for the length of the block."""
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 @dataclass(frozen=True)
@@ -135,17 +103,38 @@ class Training:
         on_start: Callable[[Run], None] = lambda _: None,
         warn: Callable[[str], None] = lambda _: None,
         overrides: Sequence[str] = (),
-    ) -> Result:
+    ) -> Result | None:
         """Train, evaluate, and write everything to the run's folder.
 
-        ``stem`` and ``overrides`` say what the run was made of.
+        ``stem`` and ``overrides`` say what the run was made of. Under ``torchrun`` the first process does all
+        this; the others train along, write nothing and return None.
 
         Raises:
             UnwritableError: if the folder cannot be made or written.
         """
-        run = self._run or self._create(output_dir, name, stem, overrides)
-        with run.locked():
-            return self._train(run, stop, on_record, on_start, warn)
+        try:
+            if distributed.follows():
+                self._follow(stop)
+                return None
+            run = self._run or self._create(output_dir, name, stem, overrides)
+            with run.locked():
+                return self._train(run, stop, on_record, on_start, warn)
+        finally:
+            if distributed.processes() > 1:
+                distributed.leave()
+
+    def _follow(self, stop: StopRequest) -> None:
+        def nothing(*_: object) -> None: ...
+
+        with stop.listening():
+            fit(
+                self.trainer,
+                on_record=nothing,
+                save=nothing,
+                save_best=nothing,
+                due=lambda: False,
+                stop=distributed.anyone(stop),
+            )
 
     def _train(
         self,
@@ -184,7 +173,7 @@ class Training:
                     save=save,
                     save_best=save_best,
                     due=lambda: time.monotonic() - saved_at >= SAVE_EVERY,
-                    stop=stop,
+                    stop=stop if distributed.processes() == 1 else distributed.anyone(stop),
                 )
             if self.trainer.best is None:
                 # nothing was selected by validation: the last parameters, or before a divergence the best known
@@ -195,9 +184,9 @@ class Training:
             evaluation = None
             if outcome.status != "stopped":
                 evaluation = self._finish(run, warn)
-        exit_code = ExitCode.DIVERGED if outcome.status == "diverged" else stop.exit_code or ExitCode.DONE
-        if outcome.status == "finished":
-            exit_code = ExitCode.DONE
+        ends = {"finished": ExitCode.DONE, "diverged": ExitCode.DIVERGED}
+        # another process may have been the one that was told to stop
+        exit_code = ends.get(outcome.status, stop.exit_code or ExitCode.STOPPED)
         result = Result(run, outcome.status, outcome.reason, self.trainer.step, seconds, evaluation, exit_code)
         run.write_manifest(**{key: value for key, value in result.summary().items() if key != "run"})
         return result

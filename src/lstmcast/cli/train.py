@@ -47,6 +47,8 @@ def train(
     import time
 
     from lstmcast import pipeline, runs
+    from lstmcast.stop import StopRequest
+    from lstmcast.training import distributed
 
     if resume is not None:
         run = runs.find(resume, output_dir)
@@ -69,8 +71,8 @@ def train(
         elif not quiet:
             emit(f"valid: {plan['parameters']:,} parameters, {plan['steps'] or 'open-ended'} steps, nothing trained")
         return
-    stop = pipeline.StopRequest(None if limit is None else time.monotonic() + limit)
-    with _Progress(training, quiet=quiet) as progress:
+    stop = StopRequest(None if limit is None else time.monotonic() + limit)
+    with _Progress(training, quiet=quiet or distributed.follows()) as progress:
         result = training.execute(
             output_dir,
             name,
@@ -81,6 +83,8 @@ def train(
             warn=lambda text: say(f"warning: {text}"),
             overrides=[*(overrides or []), *([] if seed is None else [f"seed={seed}"])],
         )
+    if result is None:
+        return  # one of several processes, and not the one that reports
     _render(result, json=json, quiet=quiet)
     raise typer.Exit(result.exit_code)
 
