@@ -27,6 +27,8 @@ HEIGHT = {part: height for height, layer in enumerate(LAYERS) for part in layer}
 OUTSIDE = {
     "torch": {"training", "network", "gradients", "pipeline"},
     "matplotlib": {"reports"},
+    "jinja2": {"reports"},
+    "markupsafe": {"reports"},
     "typer": {"cli"},
     "click": set(),
     "rich": {"cli", "reports"},

@@ -1,6 +1,7 @@
 """An evaluation of an untrained network on sines."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -40,19 +41,24 @@ def diverged(evaluation):
     return make
 
 
-@pytest.fixture
-def written(tmp_path):
+@pytest.fixture(scope="session")
+def write_run():
     """Return a function that writes a finished run with a config and scores, without training one."""
 
-    def write(name, seed=0, rmse=None, status="finished", config=None, **manifest):
-        run = Run(tmp_path / "outputs" / name)
+    def write(folder, name, seed=0, rmse=None, status="finished", config=None, **manifest):
+        run = Run(folder / name)
         run.path.mkdir(parents=True)
         settings = {"seed": seed, "optimizer": {"kind": "adam", "learning_rate": 0.01}} | (config or {})
         run.config.write_text(dump(settings))
         scores = {"10": rmse, "9": 1.0} if not isinstance(rmse, dict) else rmse
-        run.write_manifest(
-            status=status, seed=seed, created=f"2020-01-01T00:00:{seed:02}", rollout={"rmse": scores}, **manifest
-        )
+        facts = {"status": status, "seed": seed, "created": f"2020-01-01T00:00:{seed:02}", "rollout": {"rmse": scores}}
+        run.write_manifest(**facts | manifest)
         return Record(run, run.read_manifest())
 
     return write
+
+
+@pytest.fixture
+def written(write_run, tmp_path):
+    """Return `write_run` for a folder of the test's own."""
+    return partial(write_run, tmp_path / "outputs")

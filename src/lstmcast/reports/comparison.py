@@ -20,6 +20,8 @@ CONFIDENCE = 0.95
 RESAMPLES = 10_000
 # up to this many pairs every sign pattern is tried, beyond it as many as RESAMPLES are drawn
 MAX_EXACT_PAIRS = 16
+# configs that differ in more keys than these are called by a run's name
+MAX_LABELLED = 8
 # statuses of runs whose scores are final
 DONE = ("finished", "diverged")
 
@@ -44,7 +46,9 @@ class Group:
     @property
     def label(self) -> str:
         """What sets the group apart, for people."""
-        return ", ".join(f"{key}={_plain(value)}" for key, value in self.differs.items()) or self.runs[0].run.name
+        if not 1 <= len(self.differs) <= MAX_LABELLED:
+            return self.runs[0].run.name
+        return ", ".join(f"{key}={_plain(value)}" for key, value in self.differs.items())
 
     @property
     def mean(self) -> float:
@@ -120,10 +124,15 @@ class Comparison:
     repeated: tuple[Record, ...]
 
     @property
+    def ranked(self) -> list[Group]:
+        """The groups, that with the best mean first."""
+        sign = -1 if more_is_better(self.metric) else 1
+        return sorted(self.groups, key=lambda group: sign * group.mean)
+
+    @property
     def best(self) -> Group:
         """The group with the best mean."""
-        sign = -1 if more_is_better(self.metric) else 1
-        return min(self.groups, key=lambda group: sign * group.mean)
+        return self.ranked[0]
 
     def sentences(self) -> list[str]:
         """Say in words what each pairing is worth."""
@@ -215,9 +224,18 @@ def compare(records: Sequence[Record], metric: str) -> Comparison:
 
 
 def differing(settings: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the keys, seed aside, whose values are not the same in all configs."""
-    keys = dict.fromkeys(key for each in settings for key in each)
-    return [key for key in keys if key != "seed" and any(each.get(key) != settings[0].get(key) for each in settings)]
+    """Return the keys, seed aside, whose values are not the same in all configs.
+
+    Where a section's kind differs, so do the keys that only one kind has; they go without saying.
+    """
+    keys = dict.fromkeys(key for each in settings for key in each if key != "seed")
+    found = [key for key in keys if any(each.get(key) != settings[0].get(key) for each in settings)]
+    kinds = {key.removesuffix("kind") for key in found if key.endswith(".kind")}
+
+    def goes_without_saying(key: str) -> bool:
+        return any(key.startswith(section) for section in kinds) and any(key not in each for each in settings)
+
+    return [key for key in found if not goes_without_saying(key)]
 
 
 def letters(index: int) -> str:
