@@ -28,6 +28,8 @@ OUTSIDE = {
     "torch": {"training", "network", "gradients", "pipeline"},
     "matplotlib": {"reports"},
     "jinja2": {"reports"},
+    "onnxruntime": {"network"},
+    "onnxscript": {"network"},
     "markupsafe": {"reports"},
     "typer": {"cli"},
     "click": set(),

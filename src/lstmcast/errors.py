@@ -55,3 +55,12 @@ class UnwritableError(LstmcastError):
     """Output cannot be written: disk full, read-only, no permission, already there."""
 
     exit_code = ExitCode.UNWRITABLE
+
+
+class MissingExtraError(LstmcastError):
+    """An optional extra is not installed."""
+
+    exit_code = ExitCode.MISSING_EXTRA
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what}: needs an extra that is not installed", f"pip install 'lstmcast[{extra}]'")

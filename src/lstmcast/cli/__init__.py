@@ -18,7 +18,7 @@ os.environ["MPLBACKEND"] = "agg"
 import typer
 
 from lstmcast import __version__
-from lstmcast.cli import compare, config, evaluate, gradcheck, plot, predict, report, runs, sample, trace, train
+from lstmcast.cli import compare, config, evaluate, export, gradcheck, plot, predict, report, runs, sample, trace, train
 from lstmcast.cli.output import abandon_stdout
 from lstmcast.errors import ExitCode, LstmcastError
 
@@ -39,6 +39,7 @@ app.command("gradcheck")(gradcheck.gradcheck)
 app.command("runs")(runs.runs)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
+app.command("export")(export.export)
 app.add_typer(config.app, name="config")
 
 

@@ -1,0 +1,63 @@
+"""``lstmcast export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lstmcast.cli.output import OUTPUTS, OutputDir, RunArgument, emit
+
+if TYPE_CHECKING:
+    from lstmcast.builder import Trained, TrainedTokens
+
+
+def export(
+    run: RunArgument = "latest",
+    to: Annotated[Literal["onnx", "torch"], typer.Option(help="Format of the file.")] = "onnx",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Else step.onnx or step.pt2 in the run."),
+    ] = None,
+    output_dir: OutputDir = OUTPUTS,
+) -> None:
+    """Export a run's step function (x, h, c) -> (y, h, c) to another program's format."""
+    from lstmcast import runs
+    from lstmcast.builder import Trained, load_trained
+
+    found = runs.find(run, output_dir)
+    trained = load_trained(found)
+    engine = trained.forecaster.engine if isinstance(trained, Trained) else trained.engine
+    from lstmcast.network import export as formats
+
+    content = (formats.to_onnx if to == "onnx" else formats.to_torch)(engine, _facts(found.name, trained))
+    path = output or found.path / ("step.onnx" if to == "onnx" else "step.pt2")
+    runs.write(path, content)
+    emit(str(path))
+
+
+def _facts(name: str, trained: Trained | TrainedTokens) -> dict[str, Any]:
+    """Say how to read the inputs and outputs: scaled = (value - mean) / scale."""
+    from dataclasses import asdict
+
+    from lstmcast import __version__
+    from lstmcast.builder import Trained
+
+    facts: dict[str, Any] = {
+        "lstmcast": __version__,
+        "run": name,
+        "model": trained.config.model.model_dump(mode="json"),
+    }
+    if not isinstance(trained, Trained):
+        return facts | {"vocabulary": trained.vocabulary}
+    forecaster, scaler = trained.forecaster, trained.scaler
+    return facts | {
+        "columns": trained.columns,
+        "mean": scaler.mean.tolist(),
+        "scale": scaler.scale.tolist(),
+        "horizon": forecaster.horizon,
+        "context": forecaster.context,
+        "sliding": forecaster.sliding,
+        "bins": asdict(forecaster.bins) if forecaster.bins else None,
+    }
