@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from lstmcast.config.schema import Config
 from lstmcast.config.yaml_file import MAX_CHARACTERS, dump
 from lstmcast.data.batches import Sampler
 from lstmcast.data.categories import Bins
+from lstmcast.data.covariates import Covariates
 from lstmcast.data.dataset import Dataset, Scaler
 from lstmcast.data.text import Tokens
 from lstmcast.errors import InvalidError, UsageError
@@ -38,7 +39,7 @@ def make_dataset(config: Config, future: int = 0) -> Dataset | Tokens:
 
 def make_network_engine(config: Config, features: int, engine: EngineName | None = None) -> Engine:
     """Build the network with its seeded parameters, in the config's engine or another."""
-    network = config.model.network(features)
+    network = config.model.network(features, config.known_features)
     parameters = Parameters(network, np.dtype(config.model.dtype))
     parameters.initialize(network, np.random.default_rng([config.seed, 0]))
     return make_engine(engine or config.model.engine, network, parameters)
@@ -47,7 +48,9 @@ def make_network_engine(config: Config, features: int, engine: EngineName | None
 def make_forecaster(config: Config, dataset: Dataset, engine: Engine) -> Forecaster:
     """Build the forecaster: it asks the network in the way in which it was trained."""
     sliding = dataset.shortest if config.last_step_loss else None
-    return Forecaster(engine, dataset.horizon, dataset.context, sliding, dataset.bins, seed=config.seed)
+    return Forecaster(
+        engine, dataset.horizon, dataset.context, sliding, dataset.bins, dataset.covariates, seed=config.seed
+    )
 
 
 def make_sampler(config: Config, dataset: Dataset | Tokens) -> Sampler:
@@ -176,7 +179,12 @@ def save_trained(path: Path, parameters: Checkpoint, config: Config, dataset: Da
         "context": dataset.context,
         "sliding": dataset.shortest if config.last_step_loss else None,
         "bins": dataclasses.astuple(dataset.bins) if dataset.bins else None,
+        "covariates": None,
     }
+    if dataset.covariates:
+        parts = vars(dataset.covariates)
+        arrays |= {f"covariates.{name}": part for name, part in parts.items() if isinstance(part, np.ndarray)}
+        facts["covariates"] = {"origin": dataset.covariates.origin, "inputs": dataset.covariates.inputs}
     Checkpoint(arrays, facts).save(path)
 
 
@@ -202,12 +210,17 @@ def load_trained(run: Run) -> Trained | TrainedTokens:
             return TrainedTokens(config, vocabulary, bool(facts["lines"]), engine(len(vocabulary)))
         columns = tuple(map(str, facts["columns"]))
         bins = Bins(*facts["bins"]) if facts["bins"] else None
+        covariates = None
+        if facts.get("covariates"):
+            known: dict[str, Any] = {**checkpoint.part("covariates."), **facts["covariates"]}
+            covariates = Covariates(**known)
         forecaster = Forecaster(
             engine(bins.classes if bins else len(columns)),
             facts["horizon"],
             facts["context"],
             facts["sliding"],
             bins,
+            covariates,
             seed=config.seed,
         )
         return Trained(config, columns, Scaler(arrays["scaler.mean"], arrays["scaler.scale"]), forecaster)

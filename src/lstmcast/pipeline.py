@@ -147,6 +147,8 @@ class Training:
         run.cut_metrics(self.trainer.step)
         run.write_manifest(status="running")
         on_start(run)
+        for note in getattr(self.dataset, "notes", ()):
+            warn(note)
         started = time.monotonic() - self._seconds
         saved_at = time.monotonic()
 

@@ -61,5 +61,5 @@ def test_the_loader_allows_the_keys_of_the_schema(section: str, kind: str, valid
     assert any(
         f"{section}.no_such_key: no such key; allowed are {', '.join(keys['properties'])}" in line for line in found
     )
-    missing = {line.split(": ")[1] for line in found if "missing" in line}
+    missing = {line.split(": ")[1] for line in found if ": missing; " in line}
     assert missing == {f"{section}.{key}" for key in keys["required"] if key != "kind"}

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lstmcast.arrays import Array
-from lstmcast.data.csv_file import read_columns
+from lstmcast.data.csv_file import read_table
 from lstmcast.errors import InvalidError, NotFoundError
 
 
@@ -21,7 +21,7 @@ def read(tmp_path: Path) -> Any:
     def read(content: str | bytes, columns: list[str], time_column: str | None = None) -> Array:
         file = tmp_path / "data.csv"
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_columns(file, columns, time_column)
+        return read_table(file, columns, time_column).values
 
     return read
 
@@ -91,6 +91,13 @@ def test_what_is_no_number_is_named_with_line_and_column(read: Any, text: str) -
     assert len(caught.value.message) < 300
 
 
+@pytest.mark.parametrize(("content", "line"), [("a;b\n1,5;2\n", 2), ("a,b\n1,2\n1,5,2,5\n", 3), ('a,b\n"1,5",2\n', 2)])
+def test_a_decimal_comma_is_recognised(read: Any, content: str, line: int) -> None:
+    with pytest.raises(InvalidError, match=f"data.csv:{line}: ") as caught:
+        read(content, ["a", "b"])
+    assert "point, not a comma" in str(caught.value.hint)
+
+
 def test_other_columns_may_hold_anything(read: Any) -> None:
     assert read("a,b\nx,2\n,4\n", ["b"]).tolist() == [[2], [4]]
 
@@ -138,18 +145,18 @@ def test_a_column_cannot_be_asked_for_twice(read: Any) -> None:
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"none.csv: no such file"):
-        read_columns(tmp_path / "none.csv", ["a"])
+        read_table(tmp_path / "none.csv", ["a"])
     with pytest.raises(InvalidError, match="not a regular file"):
-        read_columns(tmp_path, ["a"])
+        read_table(tmp_path, ["a"])
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InvalidError, match="not a regular file"):
-        read_columns(tmp_path / "pipe", ["a"])
+        read_table(tmp_path / "pipe", ["a"])
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000, "a\0b"])
 def test_a_name_that_the_system_does_not_take(tmp_path: Path, name: str) -> None:
     with pytest.raises(NotFoundError):
-        read_columns(tmp_path / name, ["a"])
+        read_table(tmp_path / name, ["a"])
 
 
 def test_a_file_too_large_is_not_read(tmp_path: Path) -> None:
@@ -157,4 +164,4 @@ def test_a_file_too_large_is_not_read(tmp_path: Path) -> None:
     with file.open("wb") as large:
         large.truncate(2**30)  # of holes: nothing is written
     with pytest.raises(InvalidError, match=r"1,073,741,824 bytes; at most"):
-        read_columns(file, ["a"])
+        read_table(file, ["a"])

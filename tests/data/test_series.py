@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,80 @@ def test_columns_in_the_order_asked_for(file: Path) -> None:
     both, swapped = build(file), build(file, columns=["b", "a"])
     assert np.array_equal(both.train[..., ::-1], swapped.train)
     assert swapped.columns == ("b", "a")
+
+
+def with_rows(file: Path, change: Callable[[list[str]], list[str]]) -> Path:
+    header, *rows = file.read_text().splitlines()
+    file.write_text("\n".join([header, *change(rows)]))
+    return file
+
+
+def test_a_gap_in_time_is_an_error_that_names_it_or_is_interpolated(file: Path) -> None:
+    full = build(file)
+    with_rows(file, lambda rows: rows[:20] + rows[23:])
+    assert build(file).train.shape == (1, 50, 2)
+    with pytest.raises(
+        InvalidError, match=r"series.csv:22: column 'year': 3 rows are missing between 1919 and 1923"
+    ) as e:
+        build(file, time_column="year")
+    assert "data.missing=interpolate" in str(e.value.hint)
+    filled = build(file, time_column="year", missing="interpolate")
+    values, expected = (d.scaler.invert(d.test.rows[0]) for d in (filled, full))
+    for k in range(3):
+        weight = (k + 1) / 4
+        np.testing.assert_allclose(values[20 + k], (1 - weight) * VALUES[19] + weight * VALUES[23])
+    np.testing.assert_allclose(np.delete(values, [20, 21, 22], 0), np.delete(expected, [20, 21, 22], 0))
+    assert filled.notes == tuple(
+        f"{file}: column '{name}': 3 of 80 values are missing and interpolated, at most 3 in a row" for name in "ab"
+    )
+    assert full.notes == ()
+
+
+def test_missing_values_are_an_error_or_interpolated_column_by_column(file: Path) -> None:
+    def drop(rows: list[str]) -> list[str]:
+        return [f"{row.rsplit(',', 1)[0]},NA" if 10 <= n < 12 else row for n, row in enumerate(rows)]
+
+    with_rows(file, drop)
+    with pytest.raises(InvalidError, match=r"series.csv:12: column 'b' has no value \('NA'\)"):
+        build(file)
+    values = (dataset := build(file, missing="interpolate")).scaler.invert(dataset.test.rows[0])
+    np.testing.assert_allclose(values[:, 0], VALUES[:, 0])
+    np.testing.assert_allclose(values[10:12, 1], np.interp([10, 11], [9, 12], VALUES[[9, 12], 1]))
+    assert dataset.notes == (f"{file}: column 'b': 2 of 80 values are missing and interpolated, at most 2 in a row",)
+    # a word is no gap
+    with_rows(file, lambda rows: [rows[0].rsplit(",", 1)[0] + ",many", *rows[1:]])
+    with pytest.raises(InvalidError, match=r"series.csv:2: column 'b' holds 'many'"):
+        build(file, missing="interpolate")
+
+
+@pytest.mark.parametrize(("row", "what"), [(0, "2: column 'b' begins with a gap"), (-1, "81: column 'b' ends with")])
+def test_nothing_is_made_up_beyond_the_first_and_last_value(file: Path, row: int, what: str) -> None:
+    def drop(rows: list[str]) -> list[str]:
+        rows[row] = rows[row].rsplit(",", 1)[0] + ","
+        return rows
+
+    with_rows(file, drop)
+    with pytest.raises(InvalidError, match=what):
+        build(file, missing="interpolate")
+
+
+def test_a_wrong_time_does_not_fill_the_memory(file: Path) -> None:
+    with_rows(file, lambda rows: [*rows[:-1], rows[-1].replace("1979", "19790000000")])
+    with pytest.raises(InvalidError, match="and only 80 rows"):
+        build(file, time_column="year", missing="interpolate")
+
+
+def test_known_periods_are_inputs_at_the_right_time_and_no_targets(file: Path) -> None:
+    dataset = build(file, time_column="year", covariates={"periods": [11.0, 7.5], "subtract": True})
+    assert dataset.covariates is not None
+    batch = dataset.sampler(batch_size=None, seed=[0], last_step=False, warmup=0).next()
+    assert (batch.inputs.shape[2], batch.targets.shape[2]) == (6, 2)
+    assert len(batch.inputs) == 47
+    values = dataset.covariates.restore(batch.inputs[..., :2], np.arange(47)[:, None] + np.arange(5))
+    np.testing.assert_allclose(values[10], dataset.train[0, 10:15])
+    np.testing.assert_allclose(batch.inputs[10, :, 2], np.sin(2 * np.pi * (1910 + np.arange(5)) / 11), atol=1e-9)
+    np.testing.assert_allclose(batch.targets[10, :-1], batch.inputs[10, 1:, :2])
+    assert np.array_equal(dataset.train, build(file).train)
 
 
 def test_the_time_column_is_checked_and_not_used(file: Path) -> None:

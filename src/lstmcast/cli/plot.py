@@ -36,12 +36,15 @@ def plot(
             trained = load_forecaster(one, f"--kind {kind}")
             dataset = trained.dataset(future=max(HORIZONS))
             if kind == "gates":
+                import numpy as np
+
                 from lstmcast.network.numpy_engine import NumpyEngine
 
                 engine = trained.forecaster.engine
                 assert isinstance(engine, NumpyEngine)
-                known = trained.forecaster.inputs(dataset.test.rows[:1, : dataset.test.known])
-                traced = engine.trace(known[:, -min(trained.forecaster.context, TRACED_STEPS) :])
+                known = dataset.test.rows[:1, : dataset.test.known]
+                inputs = trained.forecaster.inputs(known, np.arange(known.shape[1]))
+                traced = engine.trace(inputs[:, -min(trained.forecaster.context, TRACED_STEPS) :])
                 figure = plots.gates({name: values[0] for name, values in traced.items()}, one.name)
             else:
                 evaluation = evaluate(trained.forecaster, dataset)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lstmcast.arrays import Array
+    from lstmcast.builder import Trained
+    from lstmcast.forecasting.rollout import Forecaster
 
 MAX_FUTURE = 1_000_000_000
 # names of a band's two columns
@@ -68,21 +70,13 @@ def predict(
             "bands are drawn from a network with model.output: categorical",
         )
     if data is None:
-        test = trained.dataset().test
-        history = trained.scaler.invert(test.rows[:, : test.known])
+        dataset = trained.dataset()
+        history = trained.scaler.invert(dataset.test.rows[:, : dataset.test.known])
+        notes = dataset.notes
     else:
-        from lstmcast.data.csv_file import read_columns
-
-        columns = column or list(trained.columns)
-        if sorted(columns) == sorted(trained.columns):
-            columns = list(trained.columns)  # the run's own names, in the run's own order
-        if len(columns) != len(trained.columns):
-            raise UsageError(
-                f"--column: the run forecasts {len(trained.columns)} columns together"
-                f" ({', '.join(trained.columns)}), here are {len(columns)}"
-            )
-        history = read_columns(data, columns)[None]
-        _warn_if_strange(trained.scaler.apply(history), forecaster.context)
+        history, forecaster, notes = _own_data(data, column, trained, forecaster)
+    for note in notes:
+        say(f"warning: {note}")
     N, _, F = history.shape
     labels = [series_label(n, f, N, trained.columns) for n in range(N) for f in range(F)]
     half_bin = trained.scaler.scale * (forecaster.bins.width / 2 if forecaster.bins else 0.0)
@@ -131,6 +125,49 @@ def predict(
         say(f"wrote {plot}")
 
 
+def _own_data(
+    path: Path, column: list[str] | None, trained: Trained, forecaster: Forecaster
+) -> tuple[Array, Forecaster, tuple[str, ...]]:
+    """Read the user's file; return the history ``(1, L, F)``, the forecaster at its place in time, and notes."""
+    import numpy as np
+
+    from lstmcast.data.series import Series, read_series
+
+    columns = column or list(trained.columns)
+    if sorted(columns) == sorted(trained.columns):
+        columns = list(trained.columns)  # the run's own names, in the run's own order
+    if len(columns) != len(trained.columns):
+        raise UsageError(
+            f"--column: the run forecasts {len(trained.columns)} columns together"
+            f" ({', '.join(trained.columns)}), here are {len(columns)}"
+        )
+    settings, covariates = trained.config.generator, forecaster.covariates
+    if isinstance(settings, Series):
+        time_column, missing = settings.time_column, settings.missing
+    else:
+        time_column, missing = None, "error"
+    series = read_series(path, columns, time_column, missing, timed=covariates is not None)
+    notes = series.notes
+    if covariates is not None:
+        if time_column is None:
+            notes = (*notes, f"{path}: its first row counts as the time of the run's first row: no data.time_column")
+        forecaster = dataclasses.replace(forecaster, covariates=dataclasses.replace(covariates, origin=series.origin))
+    history = series.values[None]
+    scaled = trained.scaler.apply(history)
+    off = float(np.abs(scaled).max())
+    if off > 20:
+        notes = (
+            *notes,
+            f"--data: values up to {off:,.0f} training standard deviations off: are these the run's units?",
+        )
+    if scaled.shape[1] < forecaster.context:
+        notes = (
+            *notes,
+            f"--data: {scaled.shape[1]} rows; the network was trained to read {forecaster.context} before it forecasts",
+        )
+    return history, forecaster, notes
+
+
 def _forecast(paths: Array, interval: float | None, half_bin: Array) -> Array:
     """Reduce paths ``(N, M, F)`` to their mean, and the bands if asked: ``(N, F, 1 or 3)``."""
     import numpy as np
@@ -141,17 +178,6 @@ def _forecast(paths: Array, interval: float | None, half_bin: Array) -> Array:
         # a path says which bin, not where in it
         parts += [np.minimum(low - half_bin, parts[0]), np.maximum(high + half_bin, parts[0])]
     return np.stack(parts, axis=-1)
-
-
-def _warn_if_strange(scaled: Array, context: int) -> None:
-    """Say so when data are far from what the run was trained on, or fewer than it reads."""
-    import numpy as np
-
-    off = float(np.abs(scaled).max())
-    if off > 20:
-        say(f"warning: --data: values up to {off:,.0f} training standard deviations off: are these the run's units?")
-    if scaled.shape[1] < context:
-        say(f"warning: --data: {scaled.shape[1]} rows; the network was trained to read {context} before it forecasts")
 
 
 def _chunks(steps: Iterator[Array], future: int) -> Iterator[Array]:

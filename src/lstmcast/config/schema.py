@@ -32,6 +32,12 @@ class Config(Section):
         return self.data.source if isinstance(self.data, Quantized) else self.data
 
     @property
+    def known_features(self) -> int:
+        """Input features that are known in advance, beside the values."""
+        covariates = getattr(self.data, "covariates", None)
+        return covariates.features if covariates else 0
+
+    @property
     def loss_name(self) -> str:
         """What the loss is, for people."""
         return "cross-entropy, nats" if self.model.output == "categorical" else "mean squared error"
@@ -86,6 +92,8 @@ class Config(Section):
         if training.validation and not held_out:
             part = "validation_sequences" if self.generator.kind == "sine_bank" else "validation_share"
             yield "training.validation", f"there is no validation data; set data.{part}"
+        if data.kind == "quantized" and getattr(self.generator, "covariates", None):
+            yield "data.source.covariates", "a network of classes reads no covariates; leave them out"
         classes = data.kind in ("text", "quantized")
         if classes != (self.model.output == "categorical"):
             wanted = "categorical" if classes else "value"

@@ -10,6 +10,7 @@ import numpy as np
 from lstmcast.arrays import Array
 from lstmcast.data.batches import Sampler
 from lstmcast.data.categories import Bins
+from lstmcast.data.covariates import Covariates
 from lstmcast.errors import InvalidError
 
 # the square of this, times the scale, is a finite number
@@ -79,6 +80,8 @@ class Dataset:
         bins: the classes, if values are cut into bins; rows hold values all the same.
         sampler: makes the endless stream of training batches:
             ``sampler(batch_size, seed, last_step=..., warmup=...)``.
+        covariates: what is known of every step in advance; step 0 is the first of all rows.
+        notes: what a user should know about the data.
     """
 
     columns: tuple[str, ...]
@@ -91,6 +94,8 @@ class Dataset:
     shortest: int
     sampler: Callable[..., Sampler]
     bins: Bins | None = None
+    covariates: Covariates | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what a network or a metric could not compute with.

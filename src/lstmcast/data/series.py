@@ -2,17 +2,99 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from pydantic import Field
 
-from lstmcast.data.batches import WindowSampler
-from lstmcast.data.csv_file import read_columns
+from lstmcast.arrays import Array
+from lstmcast.data.batches import Sampler, WindowSampler
+from lstmcast.data.covariates import Covariates, CovariateSettings, TargetSampler
+from lstmcast.data.csv_file import read_table
 from lstmcast.data.dataset import Borders, Dataset, Scaler, check_window
+from lstmcast.data.time_axis import TimeAxis, read_times
+from lstmcast.data.user_file import shorten
+from lstmcast.errors import InvalidError
 from lstmcast.settings import Section, Seed
+
+Missing: TypeAlias = Literal["error", "interpolate"]
+# more steps than this many times the rows are a mistake in the times, and would fill the memory
+MAX_FILL = 10
+
+
+@dataclass(frozen=True)
+class TimeSeries:
+    """What a CSV file holds, one row a step.
+
+    Attributes:
+        values: ``(L, F)``, without gaps.
+        origin: the first row's time in steps; see `TimeAxis`.
+        notes: what was filled in, for people.
+    """
+
+    values: Array
+    origin: float
+    notes: tuple[str, ...]
+
+
+def read_series(
+    path: Path, columns: list[str], time_column: str | None, missing: Missing, *, timed: bool = True
+) -> TimeSeries:
+    """Read columns of a CSV file as a series with one distance between its rows.
+
+    Args:
+        path: the file.
+        columns: names of the columns.
+        time_column: name of the column of times.
+        missing: what to do about gaps.
+        timed: whether the time column, if named, must be there.
+
+    Raises:
+        NotFoundError: if the file does not exist.
+        InvalidError: if a column is missing or holds anything but numbers; if times are out of order, or some are
+            missing and ``missing`` is "error"; or if a column begins or ends with a gap.
+    """
+    table = read_table(path, columns, time_column, gaps=missing == "interpolate", timed=timed)
+    axis = TimeAxis(np.arange(len(table.values)), 0.0)
+    if table.times and time_column:
+        axis = read_times(path, time_column, table.times, table.lines)
+    left_out = np.flatnonzero(np.diff(axis.steps) > 1)
+    if missing == "error" and len(left_out):
+        row = left_out[0] + 1
+        absent = axis.steps[row] - axis.steps[row - 1] - 1
+        assert table.times is not None
+        raise InvalidError(
+            f"{path}:{table.lines[row]}: column {shorten(repr(time_column))}: {absent:,} rows are missing between"
+            f" {shorten(table.times[row - 1])} and {shorten(table.times[row])}",
+            "data.missing=interpolate fills them in; without a time column rows count as evenly spaced",
+        )
+    length = int(axis.steps[-1]) + 1
+    if length > MAX_FILL * len(table.values):
+        raise InvalidError(
+            f"{path}: {length:,} steps from the first to the last time, and only {len(table.values):,} rows"
+        )
+    every = np.arange(length)
+    values, notes = np.empty((len(every), len(columns))), []
+    for f, name in enumerate(columns):
+        known = ~np.isnan(table.values[:, f])
+        for end, row in (("begins", 0), ("ends", -1)):
+            if not known[row]:
+                raise InvalidError(
+                    f"{path}:{table.lines[row]}: column {shorten(repr(name))} {end} with a gap, which has no value on"
+                    " one of its sides to interpolate from",
+                    "leave out the rows before the first and after the last value",
+                )
+        steps = axis.steps[known]
+        values[:, f] = np.interp(every, steps, table.values[known, f])
+        if len(steps) < len(every):
+            filled, longest = len(every) - len(steps), int(np.diff(steps).max()) - 1
+            notes.append(
+                f"{path}: column {name!r}: {filled:,} of {len(every):,} values are missing and interpolated,"
+                f" at most {longest:,} in a row"
+            )
+    return TimeSeries(values, axis.origin, tuple(notes))
 
 
 class Series(Section):
@@ -21,7 +103,11 @@ class Series(Section):
     kind: Literal["series"]
     path: str = Field(min_length=1, description="the CSV file; relative to the config's own folder")
     columns: list[str] = Field(min_length=1, description="the columns to forecast")
-    time_column: str | None = Field(None, description="a column of labels, checked to exist and otherwise unused")
+    time_column: str | None = Field(
+        None, description="times, checked for order and gaps: dates in ISO 8601, months or numbers; or mere labels"
+    )
+    missing: Missing = Field("error", description="what to do about missing values and rows; interpolate: linearly")
+    covariates: CovariateSettings | None = Field(None, description="what is known in advance: periodic parts")
     timesteps: int = Field(gt=0, description="steps in a training window; a forecast reads as many")
     horizon: int = Field(1, gt=0, description="steps from an input to its target")
     validation_share: float = Field(0.0, ge=0, lt=1, description="share of the series, between train and test")
@@ -36,13 +122,25 @@ class Series(Section):
             NotFoundError: if the file does not exist.
             InvalidError: if a column is missing or holds anything but numbers, or a window does not fit.
         """
-        values = read_columns(Path(self.path), self.columns, self.time_column)
+        series = read_series(Path(self.path), self.columns, self.time_column, self.missing)
+        values = series.values
         borders = Borders.cut(len(values), self.validation_share, self.test_share)
         check_window("training part", borders.train, self.timesteps, self.horizon)
         with np.errstate(over="ignore", invalid="ignore"):  # `Dataset` refuses what overflows
             scaler = Scaler.fit(values[: borders.train])
             rows = scaler.apply(values)[None]
         train = rows[:, : borders.train]
+        covariates, inputs = None, train
+        if self.covariates:
+            covariates = Covariates.fit(self.covariates, series.origin, train[0])
+            inputs = covariates.inputs_of(train, np.arange(borders.train))
+
+        def sampler(rows: Array = inputs, **settings: Any) -> Sampler:
+            windows = WindowSampler(
+                rows, self.timesteps, self.horizon, shuffle=self.shuffle, drop_last=self.drop_last, **settings
+            )
+            return TargetSampler(windows, len(self.columns)) if covariates else windows
+
         return Dataset(
             columns=tuple(self.columns),
             scaler=scaler,
@@ -52,12 +150,7 @@ class Series(Section):
             context=self.timesteps + self.horizon - 1,
             horizon=self.horizon,
             shortest=self.timesteps,
-            sampler=partial(
-                WindowSampler,
-                rows=train,
-                timesteps=self.timesteps,
-                horizon=self.horizon,
-                shuffle=self.shuffle,
-                drop_last=self.drop_last,
-            ),
+            sampler=sampler,
+            covariates=covariates,
+            notes=series.notes,
         )

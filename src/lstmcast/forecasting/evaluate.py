@@ -109,18 +109,23 @@ def spread(held: Held, steps: int, origins: int) -> list[int]:
     return sorted({int(start) for start in np.linspace(held.origin, held.rows.shape[1] - steps, origins)})
 
 
-def split_at(held: Held, starts: Sequence[int], reach: int, steps: int) -> tuple[Array, Array]:
-    """Return the ``reach`` values before each start and the ``steps`` after it, ``(origins N, …, F)``."""
+def split_at(held: Held, starts: Sequence[int], reach: int, steps: int) -> tuple[Array, Array, Array]:
+    """Split at each start.
+
+    Returns:
+        The ``reach`` values before each start and the ``steps`` after it, ``(origins N, …, F)``, and the step at
+        which what comes before begins, ``(origins N,)``.
+    """
     reach = min(reach, starts[0])
     before = np.concatenate([held.rows[:, start - reach : start] for start in starts])
     after = np.concatenate([held.rows[:, start : start + steps] for start in starts])
-    return before, after
+    return before, after, np.repeat(np.array(starts) - reach, len(held.rows))
 
 
 def rollout_rmse(forecaster: Forecaster, held: Held, steps: int, origins: int = 16) -> float:
     """Return the RMSE of rollouts of ``steps`` from origins spread over ``held``, in the network's units."""
-    history, truth = split_at(held, spread(held, steps, origins), forecaster.context, steps)
-    return metrics.rmse(forecaster.rollout(history, steps), truth)
+    history, truth, first = split_at(held, spread(held, steps, origins), forecaster.context, steps)
+    return metrics.rmse(forecaster.rollout(history, steps, first), truth)
 
 
 def _next_step_errors(
@@ -162,7 +167,7 @@ def evaluate(
         )
     steps = usable[-1]
     starts = spread(held, steps, origins)
-    histories, truth = split_at(held, starts, dataset.context, steps)
+    histories, truth, first = split_at(held, starts, dataset.context, steps)
     # one column is scored in the user's units, several in standard deviations
     unit = scaler.scale if len(dataset.columns) == 1 else np.ones(len(dataset.columns))
 
@@ -173,7 +178,7 @@ def evaluate(
         errors = {h: metrics.rmse(forecast[:, :h] * unit, truth[:, :h] * unit) for h in usable}
         return Score(label, next_steps.get(name), errors, scaler.invert(forecast))
 
-    forecast = forecaster.rollout(histories, steps).astype(np.float64)
+    forecast = forecaster.rollout(histories, steps, first).astype(np.float64)
     model = score("network", "network", forecast)
     # baselines may read further back than the network does
     baselines = {

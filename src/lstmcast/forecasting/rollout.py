@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 
 from lstmcast.arrays import Array
 from lstmcast.data.batches import windows
 from lstmcast.data.categories import Bins, draw, one_hot
+from lstmcast.data.covariates import Covariates
 from lstmcast.errors import InvalidError
 from lstmcast.network.engine import Engine, same
 
@@ -35,6 +36,7 @@ class Forecaster:
         context: a forecast reads at most this many of the last known values.
         sliding: steps of the sliding window; None: the state is carried on.
         bins: the classes of a categorical network.
+        covariates: what the network knows of every step in advance.
         paths: rollouts drawn at once, if there are classes.
         seed: of the draws.
     """
@@ -44,6 +46,7 @@ class Forecaster:
     context: int
     sliding: int | None
     bins: Bins | None = None
+    covariates: Covariates | None = None
     paths: int = 100
     seed: int = 0
 
@@ -55,21 +58,32 @@ class Forecaster:
             their values.
         """
         forecasts = np.full(rows.shape, np.nan)
+        steps = np.arange(rows.shape[1])
         if self.sliding is None:
-            forecasts[:, self.horizon :] = self._expected(self.engine.predict(self.inputs(rows))[:, : -self.horizon])
+            outputs = self.engine.predict(self.inputs(rows, steps))[:, : -self.horizon]
+            forecasts[:, self.horizon :] = self._values(self._expected(outputs), steps[self.horizon :])
             return forecasts
         needed = self.sliding + self.horizon - 1
         first = max(start, needed)
-        inputs, _ = windows(rows[:, first - needed :], self.sliding, self.horizon)
+        inputs, _ = windows(self.inputs(rows, steps)[:, first - needed :], self.sliding, self.horizon)
         for row, row_inputs in zip(forecasts, inputs, strict=True):
             for begin in range(0, len(row_inputs), CHUNK):
-                part = self.inputs(row_inputs[begin : begin + CHUNK])
-                row[first + begin : first + begin + len(part)] = self._expected(self.engine.predict(part)[:, -1])
+                part = self.engine.predict(row_inputs[begin : begin + CHUNK])[:, -1]
+                asked = slice(first + begin, first + begin + len(part))
+                row[asked] = self._values(self._expected(part), steps[asked])
         return forecasts
 
-    def inputs(self, values: Array) -> Array:
-        """Return what the network reads of ``values`` (…, F): themselves, or their classes one-hot."""
-        return values if self.bins is None else one_hot(self.bins.encode(values), self.bins.classes)
+    def inputs(self, values: Array, steps: Array) -> Array:
+        """Return what the network reads of ``values`` (N, T, F) at ``steps`` (T,) or (N, T).
+
+        That is themselves or their classes one-hot, and what is known beside them.
+        """
+        if self.bins is not None:
+            return one_hot(self.bins.encode(values), self.bins.classes)
+        return values if self.covariates is None else self.covariates.inputs_of(values, steps)
+
+    def _values(self, outputs: Array, steps: Array) -> Array:
+        return outputs if self.covariates is None else self.covariates.restore(outputs, steps)
 
     def _expected(self, outputs: Array) -> Array:
         if self.bins is None:
@@ -78,51 +92,70 @@ class Forecaster:
         mean: Array = (p @ self.bins.centres / p.sum(axis=-1))[..., None]
         return mean
 
-    def stream(self, history: Array) -> Iterator[Array]:
+    def stream(self, history: Array, first: int | Array = 0) -> Iterator[Array]:
         """Yield the forecast ``(N, F)`` of one step after another, without end, in constant memory.
 
-        Raises:
-            InvalidError: if ``history`` (N, T, F) is shorter than the network needs.
-        """
-        return (paths.mean(axis=1) for paths in self.stream_paths(history))
+        Args:
+            history: the known values, ``(N, T, F)``.
+            first: the step of each history's first value, one for all or ``(N,)``; it matters to covariates alone.
 
-    def stream_paths(self, history: Array) -> Iterator[Array]:
+        Raises:
+            InvalidError: if ``history`` is shorter than the network needs.
+        """
+        return (paths.mean(axis=1) for paths in self.stream_paths(history, first))
+
+    def stream_paths(self, history: Array, first: int | Array = 0) -> Iterator[Array]:
         """Yield all paths ``(N, paths, F)`` of one step after another, without end; of values there is one.
 
-        Raises:
-            InvalidError: if ``history`` (N, T, F) is shorter than the network needs.
+        The arguments are those of `stream`.
         """
+        N, T, _ = history.shape
         needed = (self.sliding or 1) + self.horizon - 1
-        if history.shape[1] < needed:
-            raise InvalidError(f"data: a forecast needs {needed} values to start from, here are {history.shape[1]}")
-        history = history[:, -(max(self.context, needed) if self.sliding is None else needed) :]
+        if needed > T:
+            raise InvalidError(f"data: a forecast needs {needed} values to start from, here are {T}")
+        read = min(T, max(self.context, needed) if self.sliding is None else needed)
+        end = np.broadcast_to(np.asarray(first) + T, N)
+        inputs = self.inputs(history[:, T - read :], end[:, None] + np.arange(-read, 0))
         if self.bins is None:
-            return (forecast[:, None] for forecast in self._run(history, same))
+            return self._stream_values(inputs, end)
         bins, random = self.bins, np.random.default_rng([self.seed, 4])
 
-        def read(logits: Array) -> Array:
+        def draw_class(logits: Array) -> Array:
             return one_hot(draw(logits, 1.0, random)[:, None], bins.classes)
 
-        drawn = self._run(self.inputs(history), read)
-        return (bins.decode(step.argmax(axis=1)).reshape(len(history), self.paths, 1) for step in drawn)
+        drawn = self._run(inputs, draw_class)
+        return (bins.decode(step.argmax(axis=1)).reshape(N, self.paths, 1) for step in drawn)
 
-    def _run(self, history: Array, read: Callable[[Array], Array]) -> Iterator[Array]:
+    def _stream_values(self, inputs: Array, end: Array) -> Iterator[Array]:
+        if self.covariates is None:
+            yield from (forecast[:, None] for forecast in self._run(inputs, same))
+            return
+        covariates = self.covariates
+        known = (covariates.known(end + k) for k in count())
+        for k, forecast in enumerate(self._run(inputs, same, known)):
+            yield covariates.restore(forecast, end + k)[:, None]
+
+    def _run(
+        self, inputs: Array, read: Callable[[Array], Array], known: Iterator[Array] | None = None
+    ) -> Iterator[Array]:
         if self.sliding is None:
-            return self.engine.stream(history, self.horizon, read, self._copies)
-        return self._slide(np.repeat(history, self._copies, axis=0), self.sliding, read)
+            return self.engine.stream(inputs, self.horizon, read, self._copies, known)
+        return self._slide(np.repeat(inputs, self._copies, axis=0), self.sliding, read, known)
 
     @property
     def _copies(self) -> int:
         return 1 if self.bins is None else self.paths
 
-    def _slide(self, inputs: Array, timesteps: int, read: Callable[[Array], Array]) -> Iterator[Array]:
+    def _slide(
+        self, inputs: Array, timesteps: int, read: Callable[[Array], Array], known: Iterator[Array] | None
+    ) -> Iterator[Array]:
         inputs = inputs.copy()
         while True:
             forecast = read(self.engine.predict(inputs[:, :timesteps])[:, -1])
             yield forecast
             inputs[:, :-1] = inputs[:, 1:]
-            inputs[:, -1] = forecast
+            inputs[:, -1] = forecast if known is None else np.concatenate([forecast, next(known)], axis=1)
 
-    def rollout(self, history: Array, steps: int) -> Array:
-        """Return the next ``steps`` forecasts after ``history`` (N, T, F): ``(N, steps, F)``."""
-        return np.stack(list(islice(self.stream(history), steps)), axis=1)
+    def rollout(self, history: Array, steps: int, first: int | Array = 0) -> Array:
+        """Return the next ``steps`` forecasts ``(N, steps, F)`` after ``history`` (N, T, F) from ``first`` on."""
+        return np.stack(list(islice(self.stream(history, first), steps)), axis=1)

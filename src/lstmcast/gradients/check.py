@@ -67,7 +67,14 @@ def check_config(config: Config, oracle: OracleName = "complex", rollout: int | 
     notes.append(f"{len(problems)} small problems, every variable for itself: " + ", ".join(p.label for p in problems))
     if config.model.dtype == "float32":
         notes.append("checked in float64; the config trains in float32")
-    full = make_problem(config, random, "full size", config.model.network(CLASSES if categorical else 1), T=6, B=2)
+    full = make_problem(
+        config,
+        random,
+        "full size",
+        config.model.network(CLASSES if categorical else 1, config.known_features),
+        T=6,
+        B=2,
+    )
     _compare_directions(full, engine, random, results)
     notes.append(f"the full size, {len(full.values):,} parameters, in {DIRECTIONS} random directions a part")
     worst = max(result.relative_error for result in results.values())
@@ -86,7 +93,7 @@ def small_problems(config: Config, random: np.random.Generator, rollout: int | N
     features = CLASSES if model.output == "categorical" else 2
     sizes = tuple(SMALL[layer % len(SMALL)] for layer in range(min(len(model.hidden_sizes), 3)))
     network = replace(
-        model.network(features),
+        model.network(features, min(config.known_features, 2)),
         hidden_sizes=sizes,
         head_sizes=tuple(3 + k % 2 for k in range(len(model.head_sizes))),
     )
@@ -131,7 +138,8 @@ def make_problem(
     if network.output == "categorical":
         inputs, targets = (np.eye(F)[random.integers(0, F, (B, T))] for _ in range(2))
     else:
-        inputs, targets = random.standard_normal((2, B, T, F))
+        inputs = random.standard_normal((B, T, F))
+        targets = random.standard_normal((B, T, network.output_size))
     lengths = random.integers(2, T + 1, B) if ragged else np.full(B, T)
     if ragged:
         lengths[0] = T

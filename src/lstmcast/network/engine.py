@@ -40,14 +40,20 @@ class Engine(Protocol):
         ...
 
     def stream(
-        self, history: Array, delay: int = 1, read: Callable[[Array], Array] = same, paths: int = 1
+        self,
+        history: Array,
+        delay: int = 1,
+        read: Callable[[Array], Array] = same,
+        paths: int = 1,
+        known: Iterator[Array] | None = None,
     ) -> Iterator[Array]:
         """Read ``history`` (N, T, F), then yield one forecast ``(N, O)`` after another, without end.
 
         The first forecast is of the step after the history; each is read as an input ``delay``
         steps after the input that it was made from, so T must be at least ``delay``. ``read`` turns an
         output into the forecast that is yielded and read: by default it is the output itself. Each
-        history is read once and then continued along ``paths`` paths, ``(N paths, O)``.
+        history is read once and then continued along ``paths`` paths, ``(N paths, O)``. Input features beyond
+        the first O come from ``known``: those of one step after another, ``(N paths, F - O)``.
         """
         ...
 

@@ -154,7 +154,12 @@ class NumpyEngine:
         return {name: array.transpose(2, 0, 1).copy() for name, array in traced.items()}
 
     def stream(
-        self, history: Array, delay: int = 1, read: Callable[[Array], Array] = same, paths: int = 1
+        self,
+        history: Array,
+        delay: int = 1,
+        read: Callable[[Array], Array] = same,
+        paths: int = 1,
+        known: Iterator[Array] | None = None,
     ) -> Iterator[Array]:
         """Read ``history`` (N, T, F), then yield one forecast ``(N paths, O)`` after another, without end."""
         weights = self._packed()
@@ -167,7 +172,9 @@ class NumpyEngine:
         while True:
             y = pending.pop(0)
             forecast = read(y.T)
-            x[:] = forecast.T
+            x[: forecast.shape[1]] = forecast.T
+            if known is not None:
+                x[forecast.shape[1] :] = next(known).T
             yield forecast
             with np.errstate(over="ignore", invalid="ignore"):  # a forecast may leave the finite numbers
                 self._step(weights, tape, 0)

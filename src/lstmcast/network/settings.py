@@ -26,8 +26,7 @@ class ModelSettings(Section):
     output: OutputName = Field("value", description="value: a forecast of values; categorical: of classes")
     dtype: Literal["float32", "float64"] = Field("float64", description="precision of parameters and states")
 
-    def network(self, features: int) -> Network:
-        """Describe the network for series of this many features."""
-        return Network(
-            self.cell, features, tuple(self.hidden_sizes), tuple(self.head_sizes), features, self.residual, self.output
-        )
+    def network(self, features: int, known: int = 0) -> Network:
+        """Describe the network for series of this many features, which reads ``known`` more."""
+        hidden, head = tuple(self.hidden_sizes), tuple(self.head_sizes)
+        return Network(self.cell, features + known, hidden, head, features, self.residual, self.output)

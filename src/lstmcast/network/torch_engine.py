@@ -95,7 +95,12 @@ class TorchEngine:
         return outputs
 
     def stream(
-        self, history: Array, delay: int = 1, read: Callable[[Array], Array] = same, paths: int = 1
+        self,
+        history: Array,
+        delay: int = 1,
+        read: Callable[[Array], Array] = same,
+        paths: int = 1,
+        known: Iterator[Array] | None = None,
     ) -> Iterator[Array]:
         """Read ``history`` (N, T, F), then yield one forecast ``(N paths, O)`` after another, without end."""
         with torch.no_grad():
@@ -106,7 +111,7 @@ class TorchEngine:
         while True:
             forecast = read(pending.pop(0).numpy())
             yield forecast
-            y = self._tensor(forecast)
+            y = self._tensor(forecast if known is None else np.concatenate([forecast, next(known)], axis=1))
             with torch.no_grad():
                 h, states = self._step(y, states)
                 pending.append(self._predict(h, y))

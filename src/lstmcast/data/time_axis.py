@@ -1,0 +1,112 @@
+"""A time column: whether its rows follow one another at one distance, and where they lie."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from lstmcast.arrays import Array
+from lstmcast.data.user_file import shorten
+from lstmcast.errors import InvalidError
+
+# a distance may be off by this share of a step: clocks are rounded
+TOLERANCE = 0.1
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """Where rows lie in time.
+
+    Attributes:
+        steps: ``(L,)``, whole steps after the first row: 0, 1, 2, … where no row is missing.
+        origin: the first row's distance in steps from the time zero: from 1970 in UTC, from the year 0 in months,
+            or from the number 0; 0 where times are mere labels.
+    """
+
+    steps: Array
+    origin: float
+
+
+def read_times(path: Path, column: str, texts: Sequence[str], lines: Sequence[int]) -> TimeAxis:
+    """Read a time column: dates and times in ISO 8601 (taken as UTC), months, or numbers; else labels.
+
+    Args:
+        path: the file, for messages.
+        column: the column's name, for messages.
+        texts: its fields.
+        lines: the line in the file of each.
+
+    Raises:
+        InvalidError: if a time is missing, does not come after the one before, or lies between two steps.
+    """
+    rows = np.arange(len(texts))
+    read = _date if _date(texts[0]) is not None else _number if _number(texts[0]) is not None else None
+    if read is None or len(texts) < 2:
+        return TimeAxis(rows, 0.0)
+    where = f"column {shorten(repr(column))}"
+    found: list[float] = []
+    for text, line in zip(texts, lines, strict=True):
+        time = read(text)
+        if time is None:
+            like = shorten(repr(texts[0]))
+            raise InvalidError(f"{path}:{line}: {where} holds {shorten(repr(text))}, which is no time like {like}")
+        found.append(time)
+    times = np.array(found)
+    distances = np.diff(times)
+    for row in np.flatnonzero(distances <= 0)[:1]:
+        what = "repeats the time" if distances[row] == 0 else "lies before that"
+        raise InvalidError(
+            f"{path}:{lines[row + 1]}: {where}: {shorten(texts[row + 1])} {what} of the row above",
+            "sort the rows by time; local times with daylight saving repeat an hour: use UTC",
+        )
+    months = _months(texts) if read is _date else None
+    if months is not None:
+        times, distances = months, np.diff(months)
+    ratio = distances / np.median(distances)
+    steps = np.rint(ratio)
+    for row in np.flatnonzero((np.abs(ratio - steps) > TOLERANCE) | (steps < 1))[:1]:
+        raise InvalidError(
+            f"{path}:{lines[row + 1]}: {where}: {shorten(texts[row + 1])} lies {ratio[row]:.4g} steps after the row"
+            " above; a step is the usual distance of two rows",
+            "bring the series to one distance between rows, or leave out the time column to ignore its times",
+        )
+    after = np.concatenate([[0], np.cumsum(steps)])
+    unit = (times[-1] - times[0]) / after[-1]
+    return TimeAxis(after.astype(np.int64), float(times[0] / unit))
+
+
+def _date(text: str) -> float | None:
+    """Return the seconds since 1970."""
+    parsed = _parse(text)
+    return None if parsed is None else parsed.timestamp()
+
+
+def _parse(text: str) -> datetime | None:
+    try:
+        # a month alone is no ISO date to Python
+        parsed = datetime.fromisoformat(f"{text}-01" if len(text) == 7 and text[4] == "-" else text)
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _months(texts: Sequence[str]) -> Array | None:
+    """Return the months since the year 0 if all dates are the same day of a month, or all the last, else None."""
+    dates = [date for date in map(_parse, texts) if date is not None]
+    last = all(date.day == monthrange(date.year, date.month)[1] for date in dates)
+    days = {(1 if last else date.day, date.time()) for date in dates}
+    months = np.array([12 * date.year + date.month - 1 for date in dates], dtype=np.float64)
+    return months if len(days) == 1 and (np.diff(months) > 0).all() else None

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lstmcast.data.time_axis import TimeAxis, read_times
+from lstmcast.errors import InvalidError
+
+HOURS = [f"2010-01-01T{hour:02}:00" for hour in range(6)]
+
+
+def read(texts: list[str]) -> TimeAxis:
+    return read_times(Path("f.csv"), "time", texts, range(2, 2 + len(texts)))
+
+
+@pytest.mark.parametrize(
+    ("texts", "steps", "origin"),
+    [
+        (HOURS, range(6), 40 * 365.25 * 24),
+        ([HOURS[0], *HOURS[2:]], [0, 2, 3, 4, 5], 40 * 365.25 * 24),
+        ([text.replace("T", " ") + ":00Z" for text in HOURS], range(6), 40 * 365.25 * 24),
+        (["2010-01-01T00:00+01:00", "2010-01-01T00:00Z", "2010-01-01T01:00Z"], range(3), 40 * 365.25 * 24 - 1),
+        (["1700", "1701", "1702"], range(3), 1700),
+        (["1700", "1701", "1704", "1705"], [0, 1, 4, 5], 1700),
+        (["0.33", "0.67", "1.0", "1.33"], range(4), 0.99),
+        (["-20", "-10", "0", "10"], range(4), -2),
+        (["2010-01", "2010-02", "2010-03", "2010-05"], [0, 1, 2, 4], 12 * 2010),
+        (["2010-01-31", "2010-02-28", "2010-03-31"], range(3), 12 * 2010),
+        (["2010-01-15", "2010-02-15", "2010-03-15"], range(3), 12 * 2010),
+        (["2010-01-01", "2011-01-01", "2012-01-01", "2013-01-01"], range(4), 2010),
+        (["20100101", "20100102", "20100104", "20100105"], [0, 1, 3, 4], 40 * 365.25),
+        (["Monday", "Tuesday", "Monday"], range(3), 0),
+        (["", "2010-01-01", ""], range(3), 0),
+        (["2010-01-01"], [0], 0),
+    ],
+)
+def test_where_the_rows_lie(texts: list[str], steps: list[int], origin: float) -> None:
+    axis = read(texts)
+    assert axis.steps.tolist() == list(steps)
+    assert axis.origin == pytest.approx(origin, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([*HOURS[:3], HOURS[1]], "f.csv:5: column 'time': 2010-01-01T01:00 lies before that of the row above"),
+        ([*HOURS[:3], HOURS[2]], "f.csv:5: column 'time': 2010-01-01T02:00 repeats the time of the row above"),
+        ([*HOURS[:3], "2010-01-01T02:30", *HOURS[3:]], "f.csv:5: column 'time': 2010-01-01T02:30 lies 0.5 steps after"),
+        (["1", "2", "3", "4.5", "5.5"], "f.csv:5: column 'time': 4.5 lies 1.5 steps after"),
+        (["3", "2", "1"], "f.csv:3: column 'time': 2 lies before"),
+        ([*HOURS[:2], "soon"], "f.csv:4: column 'time' holds 'soon', which is no time like '2010-01-01T00:00'"),
+        (["1", "nan"], "f.csv:3: column 'time' holds 'nan'"),
+        (["2010-02", "2010-01", "2010-03"], "f.csv:3: column 'time': 2010-01 lies before"),
+    ],
+)
+def test_times_that_do_not_follow_one_another(texts: list[str], message: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        read(texts)
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize("days", [1, 7])
+def test_days_and_weeks_over_years(days: int) -> None:
+    dates = [(date(1995, 1, 31) + timedelta(days=days * row)).isoformat() for row in range(800)]
+    assert read(dates).steps.tolist() == list(range(800))
+    assert read(dates[:400] + dates[403:]).steps.tolist() == [*range(400), *range(403, 800)]
+
+
+def test_the_phase_of_a_wave_does_not_depend_on_where_a_file_begins() -> None:
+    start = datetime(2010, 1, 1)
+    texts = [(start + timedelta(hours=hour)).isoformat() for hour in range(5000)]
+    whole, late = read(texts), read(texts[1234:])
+    assert late.origin - whole.origin == pytest.approx(1234, abs=1e-6)
+    assert whole.origin % 24 == pytest.approx(0, abs=1e-6)
+    assert np.array_equal(late.steps, np.arange(5000 - 1234))
