@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ TWO = {
     "model": {"hidden_sizes": [4], "cell": "gru"},
     "optimizer": {"kind": "adam", "learning_rate": 0.01},
     "training": {"steps": 5, "batch_size": 8},
+}
+TIMED = TWO | {
+    "data": TWO["data"]
+    | {
+        "path": "timed.csv",
+        "time_column": "when",
+        "missing": "interpolate",
+        "covariates": {"periods": [24.0, 31.4], "subtract": True},
+    }
 }
 BINS = {
     "data": {"kind": "quantized", "bins": 8, "source": SINES["data"]},
@@ -150,6 +160,14 @@ def write_two(path, scale=1.0, offset=0.0):
     return path
 
 
+def write_timed(path):
+    """Write the same as hours of a year; three of them are missing."""
+    start = datetime(2010, 1, 1, 5)
+    header, *rows = write_two(path).read_text().splitlines()
+    rows = [f"{(start + timedelta(hours=i)).isoformat()},{row.partition(',')[2]}" for i, row in enumerate(rows)]
+    path.write_text("\n".join([header, *rows[:30], *rows[33:]]) + "\n", encoding="utf-8")
+
+
 @pytest.fixture
 def sines_config(tmp_path):
     """Write a variant of the config of the run ``sines``."""
@@ -182,6 +200,7 @@ def train(tmp_path_factory, cli):
     """Train a config in a folder that also holds the data."""
     folder = tmp_path_factory.mktemp("lstmcast")
     write_two(folder / "two.csv")
+    write_timed(folder / "timed.csv")
     (folder / "names.txt").write_text("\n".join(NAMES) + "\n", encoding="utf-8")
 
     def run(name, base):
@@ -202,6 +221,12 @@ def sines(train):
 def two(train):
     """Return a run of five steps on two columns of a CSV file."""
     return train("two", TWO)
+
+
+@pytest.fixture(scope="session")
+def timed(train):
+    """Return a run that knows two periods, on hours that have a date."""
+    return train("timed", TIMED)
 
 
 @pytest.fixture(scope="session")

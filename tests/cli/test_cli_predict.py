@@ -248,3 +248,20 @@ def test_changed_training_data_are_noticed(cli, two, two_config, tmp_path):
     assert cli("predict", run, "--future", 3, "--data", here).done().out == expected
     here.unlink()
     cli("predict", run).refused(4, "two.csv")
+
+
+def test_known_periods_go_on_where_the_clock_stands(cli, timed, tmp_path):
+    source = timed.config.with_name("timed.csv")
+    expected = cli("predict", timed.path, "--future", 30).done()
+    assert "3 of 120 values are missing" in expected.err
+    # the network reads 20 rows; the clock says where in the day they are
+    later = tmp_path / "later.csv"
+    header, *rows = source.read_text().splitlines()
+    later.write_text("\n".join([header, *rows[-20:]]))
+    outcome = cli("predict", timed.path, "--future", 30, "--data", later).done()
+    for ours, theirs in zip(outcome.rows, expected.rows, strict=True):
+        assert float(ours["value"]) == pytest.approx(float(theirs["value"]), abs=1e-9)
+    later.write_text("\n".join([header, *rows[-21:-18], *rows[-17:]]))
+    assert "1 of 21 values" in cli("predict", timed.path, "--future", 3, "--data", later).done().err
+    later.write_text("\n".join(row.partition(",")[2] for row in [header, *rows[-20:]]))
+    cli("predict", timed.path, "--data", later).refused(5, "no column is named 'when'")

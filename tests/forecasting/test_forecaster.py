@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from lstmcast.data.batches import Batch
 from lstmcast.data.categories import Bins
+from lstmcast.data.covariates import Covariates
 from lstmcast.errors import InvalidError
 from lstmcast.forecasting.rollout import CHUNK, Forecaster
 from lstmcast.network.description import Network
@@ -189,3 +191,49 @@ def test_long_inputs_are_read_piece_by_piece_with_the_same_outputs(T):
     np.testing.assert_array_equal(engine.predict(inputs), whole)
     state = next(engine.stream(inputs))
     np.testing.assert_array_equal(state, whole[:, -1])
+
+
+class TestCovariates:
+    """What is known in advance enters at its own time, however the network is asked."""
+
+    PARTS = (np.array([5.0, 7.3]), 3.0)
+
+    @pytest.fixture(params=["numpy", "torch"])
+    def made(self, sliding, request):
+        random = np.random.default_rng(1)
+
+        def make(inputs=True, subtract=True):
+            network = Network("gru", 6 if inputs else 2, (4, 4), (), 2, residual=True)
+            parameters = Parameters(network)
+            parameters.initialize(network, np.random.default_rng(0))
+            weights, scale = random.standard_normal((4, 2)) * subtract, np.array([0.5, 2.0]) if subtract else np.ones(2)
+            covariates = Covariates(*self.PARTS, inputs, weights, scale)
+            engine = make_engine(request.param, network, parameters)
+            return Forecaster(engine, 2, 1000, sliding, covariates=covariates)
+
+        return make
+
+    @pytest.mark.parametrize(("inputs", "subtract"), [(True, True), (True, False), (False, True)])
+    def test_rollouts_hang_together(self, made, rows, inputs, subtract):
+        forecaster = made(inputs, subtract)
+        needed = (forecaster.sliding or 1) + 1
+        true = forecaster.next_step(rows)
+        for origin in range(needed, L - 1):
+            close(forecaster.rollout(rows[:, :origin], 2), true[:, origin : origin + 2])
+        whole = forecaster.rollout(rows, 12)
+        for read in (1, 5, 11):
+            longer = np.concatenate([rows, whole[:, :read]], axis=1)
+            close(forecaster.rollout(longer, 12 - read), whole[:, read:])
+
+    def test_each_history_has_its_own_time(self, made, rows):
+        forecaster = made()
+        first = np.array([4, 0, 9])
+        together = forecaster.rollout(rows, 6, first)
+        for n in range(3):
+            close(together[n : n + 1], forecaster.rollout(rows[n : n + 1], 6, first[n]))
+        assert not np.allclose(together[0], forecaster.rollout(rows, 6)[0])
+        moved = replace(forecaster, covariates=replace(forecaster.covariates, origin=3.0 + 9))
+        close(together[2], moved.rollout(rows, 6)[2])
+
+    def test_time_does_not_matter_to_a_network_that_knows_nothing_of_it(self, forecaster, rows):
+        close(forecaster.rollout(rows, 3, 7), forecaster.rollout(rows, 3))
