@@ -1,0 +1,70 @@
+"""An LSTM by hand in torch: one sample, column vectors, W and U for each gate, the loss on the last step."""
+# ruff: noqa
+import torch
+
+
+def forward(p, x, h, c):
+    hs, cs, gates = [h], [c], []
+    for t in range(x.shape[0]):
+        v = x[t]
+        i = torch.sigmoid(p["W_i"] @ v + p["U_i"] @ h + p["b_i"])
+        f = torch.sigmoid(p["W_f"] @ v + p["U_f"] @ h + p["b_f"])
+        g = torch.tanh(p["W_g"] @ v + p["U_g"] @ h + p["b_g"])
+        o = torch.sigmoid(p["W_o"] @ v + p["U_o"] @ h + p["b_o"])
+        c = f * c + i * g
+        h = o * torch.tanh(c)
+        hs.append(h)
+        cs.append(c)
+        gates.append((i, f, g, o))
+    return hs, cs, gates, p["V"] @ h + p["a"]
+
+
+def dsigmoid(s):
+    return s - s ** 2
+
+
+def dtanh(s):
+    return 1.0 - s ** 2
+
+
+def backward(p, x, y, hs, cs, gates, out):
+    grads = {name: torch.zeros_like(value) for name, value in p.items()}
+    error = out - y
+    grads["V"] = error @ hs[-1].t()
+    grads["a"] = error.clone()
+    dh = p["V"].t() @ error
+    dc = torch.zeros_like(dh)
+    for t in range(x.shape[0] - 1, -1, -1):
+        i, f, g, o = gates[t]
+        tanh_c = torch.tanh(cs[t + 1])
+        delta_o = dh * tanh_c * dsigmoid(o)
+        dc = dc + dh * o * dtanh(tanh_c)
+        delta_f = dc * cs[t] * dsigmoid(f)
+        delta_i = dc * g * dsigmoid(i)
+        delta_g = dc * i * dtanh(g)
+        for name, delta in (("i", delta_i), ("f", delta_f), ("g", delta_g), ("o", delta_o)):
+            grads["W_" + name] += delta @ x[t].t()
+            grads["U_" + name] += delta @ hs[t].t()
+            grads["b_" + name] += delta
+        dh = p["U_i"].t() @ delta_i + p["U_f"].t() @ delta_f + p["U_g"].t() @ delta_g + p["U_o"].t() @ delta_o
+        dc = dc * f
+    return grads
+
+
+LSTMCAST = {
+    "cell": "lstm", "output": "squared", "loss": "last", "x": "TD1", "y": "O1",
+    "shapes": {
+        "W_i": "H, D", "W_f": "H, D", "W_g": "H, D", "W_o": "H, D",
+        "U_i": "H, H", "U_f": "H, H", "U_g": "H, H", "U_o": "H, H",
+        "b_i": "H, 1", "b_f": "H, 1", "b_g": "H, 1", "b_o": "H, 1", "V": "O, H", "a": "O, 1",
+    },
+    "state": ["H1", "H1"],
+}
+
+
+def loss(params, x, y, h, c):
+    return 0.5 * ((forward(params, x, h, c)[-1] - y) ** 2).sum()
+
+
+def grads(params, x, y, h, c):
+    return backward(params, x, y, *forward(params, x, h, c))
