@@ -8,6 +8,7 @@ import pytest
 
 from lstmcast.gradients import adapter as adapters
 from lstmcast.gradients import code, worker
+from lstmcast.gradients.examination import examination
 from lstmcast.gradients.process import Answers
 from lstmcast.gradients.report import Report
 
@@ -32,7 +33,7 @@ def _repaired(source: str, *kept: str) -> str:
 def _examined(source: str) -> Report:
     """Judge a program as `check_code` does, in this process: faster by its start."""
     adapter = adapters.read(source, "program.py")
-    asked = code.examination(adapter)
+    asked = examination(adapter)
     subject, skipped = worker.load("program.py", source, adapter.gradients)
 
     def problem(index: int) -> list[object]:

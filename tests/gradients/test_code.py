@@ -223,7 +223,8 @@ def test_errors_name_the_users_line(text: str, message: str, write) -> None:
     ("result", "message"),
     [
         ("{'U': params['U'], 'W': params['W']}", "no gradient for V"),
-        ("{**params, 'V': params['V'].T}", r"the gradient of V has shape \(7, 4\)"),
+        ("{**params, 'V': params['V'].T}", "what is returned for V is the parameter V"),
+        ("{**params, 'V': 2 * params['V'].T}", r"the gradient of V has shape \(7, 4\)"),
         ("{**params, 'V': params['V'] * np.inf}", "the gradient of V has entries that are nan or infinite"),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,76 +16,16 @@ from lstmcast.gradients import adapter as adapters
 from lstmcast.gradients import conduct, layout, numeric, wording
 from lstmcast.gradients.adapter import Adapter
 from lstmcast.gradients.diagnose import Case, Doctor
-from lstmcast.gradients.formulas import program
+from lstmcast.gradients.examination import SINGLE, Examination, Trial, examination, fitted, is_single
 from lstmcast.gradients.layout import Layout
-from lstmcast.gradients.problem import Problem, Sizes, random_data
-from lstmcast.gradients.process import Answers, Call, Posed, ask, described
-from lstmcast.gradients.reference import SLIPS, backward
+from lstmcast.gradients.problem import Sizes
+from lstmcast.gradients.process import Answers, ask, described
+from lstmcast.gradients.reference import SLIPS, Gradients
 from lstmcast.gradients.report import Finding, ParameterResult, Report
+from lstmcast.gradients.returned import Exchange, recognised
 
-SIZES = (
-    Sizes(3, 1, 3, 3, 3),
-    Sizes(5, 1, 2, 4, 7),
-    Sizes(3, 2, 3, 3, 3),
-    Sizes(5, 2, 4, 3, 7),
-    Sizes(3, 4, 3, 3, 3),
-    Sizes(5, 3, 2, 4, 7),
-)
-"""The battery: equal sizes, so that transposed and element-wise products run; distinct ones; one step and more."""
-LAYOUT_SIZES = Sizes(2, 3, 3, 4, 5)
 PASSED = 1e-7
-PASSED_SINGLE = 2e-4
 FLOOR = 1e-3
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A problem, with parameters as the program keeps them."""
-
-    problem: Problem
-    arrays: Mapping[str, Array]
-
-
-def draw(adapter: Adapter, rng: np.random.Generator, sizes: Sizes) -> Trial:
-    """Draw a problem that a program can take."""
-    sizes = adapter.sizes(sizes)
-    data = random_data(rng, sizes, adapter.output, adapter.symbols, state=True)
-    zero = np.zeros_like(data.h0)
-    states = len(adapter.state)
-    data = replace(data, h0=data.h0 if states else zero, c0=data.c0 if states > 1 else zero)
-    arrays = {name: 0.6 * rng.normal(size=adapter.shape(name, sizes)) for name in adapter.shapes}
-    return Trial(data, arrays)
-
-
-@dataclass(frozen=True)
-class Examination:
-    """What a program is asked.
-
-    Attributes:
-        fitting: three trials of the same sizes, to find the layout with.
-        battery: a trial for each of `SIZES`.
-        again: the same with other numbers.
-        posed: all of them, as the program takes them.
-        calls: the loss of each, then the gradients of the battery.
-    """
-
-    fitting: list[Trial]
-    battery: list[Trial]
-    again: list[Trial]
-    posed: list[Posed]
-    calls: list[Call]
-
-
-def examination(adapter: Adapter, seed: int = 3) -> Examination:
-    """Draw the problems and the calls for a program."""
-    rng = np.random.default_rng(seed)
-    fitting = [draw(adapter, rng, LAYOUT_SIZES) for _ in range(3)]
-    battery, again = ([draw(adapter, rng, sizes) for sizes in SIZES] for _ in range(2))
-    everything = [*fitting, *battery, *again]
-    calls: list[Call] = [{"kind": "loss", "problem": index} for index in range(len(everything))]
-    calls += [{"kind": "grads", "problem": len(fitting) + index} for index in range(len(battery))]
-    posed = [Posed(trial.arrays, adapter.arguments(trial.problem)) for trial in everything]
-    return Examination(fitting, battery, again, posed, calls)
 
 
 def check_code(file: Path, time_limit: float = 60.0, diagnose: bool = True) -> Report:
@@ -91,7 +33,7 @@ def check_code(file: Path, time_limit: float = 60.0, diagnose: bool = True) -> R
 
     Args:
         file: a Python file with ``LSTMCAST``, ``loss`` and ``grads``; see `adapter`.
-        time_limit: seconds that its process may take.
+        time_limit: seconds that its processes may take.
         diagnose: name the mistakes.
 
     Raises:
@@ -100,13 +42,20 @@ def check_code(file: Path, time_limit: float = 60.0, diagnose: bool = True) -> R
     """
     adapter = adapters.read(read_source(file), str(file))
     asked = examination(adapter)
+    begun = time.monotonic()
     answers = ask(file, asked.posed, asked.calls, adapter.gradients, time_limit)
+    left = max(0.1, time_limit - (time.monotonic() - begun))
     report = judge(file, adapter, asked, answers, diagnose)
     if report is not None:
         return report
     # the forward pass is unknown: its slopes are all there is
-    report = numeric.check(file, adapter, asked.fitting[0].arrays, asked.posed[0], time_limit)
-    findings = [*conduct.findings(answers), *slips(adapter, asked, answers)]
+    report = numeric.check(file, adapter, asked, left)
+    findings = [
+        *conduct.findings(answers),
+        *exceptions(file, asked, answers),
+        *_complaints(*_compared(asked, answers)).values(),
+        *slips(adapter, asked, answers),
+    ]
     return replace(
         report,
         passed=report.passed and not findings,
@@ -134,18 +83,10 @@ def slips(adapter: Adapter, asked: Examination, answers: Answers) -> list[Findin
     """Name the mistake of a forward pass whose loss is that of none of the cells."""
     if adapter.output == "softmax":
         for slip, (found, expected) in SLIPS.items():
-            if fitted(adapter, asked, answers, slip) is not None:
+            if fitted(adapter, asked.fitting, answers, slip) is not None:
                 evidence = "with this mistake, the reference's loss is yours on three problems"
                 return [Finding("the forward pass", found, expected, evidence)]
     return []
-
-
-def fitted(adapter: Adapter, asked: Examination, answers: Answers, slip: str = "") -> Layout | None:
-    """Return the layout under which a program's losses are the reference's."""
-    losses = [float(np.real(value)) for value in answers.losses[: len(asked.fitting)]]
-    problems, arrays = [trial.problem for trial in asked.fitting], [trial.arrays for trial in asked.fitting]
-    tolerance = PASSED_SINGLE if answers.probe.get("single") else layout.TOLERANCE
-    return layout.find(adapter, problems, arrays, losses, slip, tolerance)
 
 
 def judge(file: Path, adapter: Adapter, asked: Examination, answers: Answers, diagnose: bool = True) -> Report | None:
@@ -154,156 +95,233 @@ def judge(file: Path, adapter: Adapter, asked: Examination, answers: Answers, di
     Raises:
         InvalidError: if its code failed.
     """
-    fitting, battery, again = asked.fitting, asked.battery, asked.again
-    total, start, count = len(asked.posed), len(fitting), len(battery)
-    _refuse_failures(file, answers, total)
-    losses = [float(np.real(value)) for value in answers.losses[:total]]
-    found = fitted(adapter, asked, answers)
+    _refuse_failures(file, asked, answers)
+    found = fitted(adapter, asked.fitting, answers)
     if found is None:
         return None
-    shaped, complaints = _shaped(adapter, battery, answers.gradients[total:])
-    findings = [*conduct.findings(answers), *_exceptions(file, asked, answers), *complaints]
-    notes = conduct.notes(answers)
-    single = bool(answers.probe.get("single"))
-    ks = _scales(found, battery, again, losses[start : start + count], losses[start + count :])
-    cases = [
-        Case(
-            replace(trial.problem, parameters=found.canonical(trial.arrays, trial.problem.sizes)),
-            k,
-            None if own is None else found.canonical(own, trial.problem.sizes),
-        )
-        for trial, k, own in zip(battery, ks, shaped, strict=True)
+    trials, given = _compared(asked, answers)
+    cases = _cases(found, asked, answers, trials, given)
+    right = [
+        found.arrays(case.reference, trial.arrays, trial.problem.sizes)
+        for case, trial in zip(cases, trials, strict=True)
     ]
-    parameters = compare(found, battery, cases, PASSED_SINGLE if single else PASSED)
-    right = all(result.passed for result in parameters.values())
-    notes += wording.inferred(found, cases)
-    if not right and diagnose and any(case.gradients is not None for case in cases):
-        doctor = Doctor(found.model, cases)
-        findings += wording.explained(found, doctor, doctor.diagnose())
+    parameters = compare(found, cases, given, right)
+    wrong = [name for name, result in parameters.items() if not result.passed]
+    complaints = _complaints(trials, given)
+    exchanges = [
+        Exchange(own, expected, trial.arrays, case.left_over())
+        for own, expected, trial, case in zip(given, right, trials, cases, strict=True)
+    ]
+    findings = [*conduct.findings(answers), *exceptions(file, asked, answers, not wrong)]
+    known = recognised(exchanges, wrong) if diagnose else {}
+    findings += dict.fromkeys((complaints | known).values())
+    if diagnose:
+        explained = {role for name in known for role in found.roles_of(name)}
+        rest = [
+            replace(case, gradients={role: own for role, own in case.gradients.items() if role not in explained})
+            for case in cases
+        ]
+        if any(case.wrong(()) for case in rest):
+            doctor = Doctor(found.model, rest)
+            findings += wording.explained(found, doctor, doctor.diagnose())
+    errors = [result.relative_error for result in parameters.values() if not np.isnan(result.relative_error)]
+    worst = max(errors, default=float("nan"))
+    if wrong and diagnose and not findings:
+        findings.append(wording.imprecise(worst))
     return Report(
-        right and not findings,
+        not wrong and not findings,
         "the reference's backward pass, whose loss is the program's",
-        float(np.max([result.relative_error for result in parameters.values()])),
+        worst,
         parameters,
         tuple(findings),
-        tuple(notes),
+        (*conduct.notes(answers), *wording.inferred(found, cases)),
     )
 
 
-def _refuse_failures(file: Path, answers: Answers, losses: int) -> None:
+def _compared(asked: Examination, answers: Answers) -> tuple[list[Trial], list[Mapping[str, Array]]]:
+    """Return the trials to judge by, and the gradients given: the battery, and others if a part of it raised."""
+    given = answers.gradients[asked.gradients]
+    count = len(asked.battery)
+    some = range(len(given) if None in given[:count] else count)
+    trials = [*asked.battery, *asked.partly]
+    kept = [k for k in some if k < count or given[k] is not None]
+    return [trials[k] for k in kept], [given[k] or {} for k in kept]
+
+
+def _cases(
+    found: Layout,
+    asked: Examination,
+    answers: Answers,
+    trials: Sequence[Trial],
+    given: Sequence[Mapping[str, Array]],
+) -> list[Case]:
+    """Return the trials with the program's gradients by role."""
+    losses = [float(np.real(value)) for value in answers.losses[asked.losses]]
+    single = any(is_single(loss) for loss in answers.losses[asked.losses])
+    _refuse_other_functions(found, asked, losses, single)
+    everything = asked.trials
+    ks = [
+        layout.ratio(
+            found, trial.problem, trial.arrays, losses[next(k for k, t in enumerate(everything) if t is trial)]
+        )
+        for trial in trials
+    ]
+    problems = [
+        replace(trial.problem, parameters=found.canonical(trial.arrays, trial.problem.sizes)) for trial in trials
+    ]
+    if formula := wording.scale(
+        [(problem.sizes, k) for problem, k in zip(problems, ks, strict=True)], found.model, single
+    ):
+        # exact, where the loss is rounded
+        ks = [formula[1](problem.sizes) for problem in problems]
+        single = False
+    cases = []
+    for problem, trial, k, own in zip(problems, trials, ks, given, strict=True):
+        good = {name: own[name].reshape(array.shape) for name, array in trial.arrays.items() if _fits(own, name, array)}
+        gradients: Gradients = {}
+        precision: dict[str, float] = {}
+        for role, piece in found.pieces.items():
+            if piece.array in good:
+                gradients[role] = piece.take(good[piece.array].astype(float), problem.sizes)
+                if single or is_single(good[piece.array]):
+                    precision[role] = SINGLE
+        cases.append(Case(problem, k, gradients, found.model, precision))
+    return cases
+
+
+def _refuse_failures(file: Path, asked: Examination, answers: Answers) -> None:
     """Refuse a program whose loss, or every gradient, raises an exception.
 
     Raises:
         InvalidError: with the line of the program.
     """
     lines = ", ".join(map(str, answers.skipped))
-    failed = answers.errors[losses:]
-    for error in (*answers.errors[:losses], failed[-1] if failed and all(failed) else None):
-        if error is not None:
+    failed = answers.errors[asked.gradients]
+    for index in range(len(asked.calls)):
+        error, number = answers.errors[index], asked.calls[index]["problem"]
+        if error is not None and (index < asked.losses.stop or all(failed)):
             hints = {
                 "KeyError": f"params has the names in {adapters.NAME}['shapes'], and no others",
                 "NameError": f"only definitions are executed; lines {lines} were skipped" if lines else None,
                 "ValueError": "B, T, D, H and O vary: is one of them fixed in the code ('sizes'), or are axes others?",
             }
-            raise InvalidError(described(file, error), hints.get(error["type"]))
-    if not np.isfinite([np.real(value) for value in answers.losses[:losses] if value is not None]).all():
+            sizes = asked.trials[number].problem.sizes
+            raise InvalidError(f"{described(file, error)} (on a problem with {sizes})", hints.get(error["type"]))
+    losses = [np.real(value) for value in answers.losses[asked.losses] if value is not None]
+    if not np.isfinite(losses).all():
         raise InvalidError(f"{file}: the loss is nan or infinite, with parameters of size 0.6")
 
 
-def _exceptions(file: Path, asked: Examination, answers: Answers) -> list[Finding]:
-    """Say where grads raises an exception on some problems, though not on all."""
-    for trial, error in zip(asked.battery, answers.errors[len(asked.posed) :], strict=True):
-        if error is not None:
-            where = described(file, error)
-            return [Finding("an exception", where, "a result", f"grads on a problem with {trial.problem.sizes}")]
-    return []
+def exceptions(file: Path, asked: Examination, answers: Answers, right: bool = False) -> list[Finding]:
+    """Say where grads raises an exception on some problems, though not on all, and what these have in common."""
+    there = [
+        (asked.trials[call["problem"]].problem.sizes, error)
+        for call, error in zip(asked.calls, answers.errors, strict=True)
+        if call["kind"] == "grads"
+    ]
+    failed = [(sizes, error) for sizes, error in there if error is not None]
+    if not failed:
+        return []
+    sizes, error = failed[0]
+    evidence = f"grads on a problem with {sizes}"
+    if condition := _condition([sizes for sizes, error in there if error is None], [sizes for sizes, _ in failed]):
+        evidence += f"; it runs only where {condition}"
+        if right:
+            evidence += ", and all gradients are right there: the formulas are right, a shape or an index is not"
+    return [Finding("an exception", described(file, error), "a result", evidence)]
 
 
-def _shaped(
-    adapter: Adapter, battery: Sequence[Trial], gradients: Sequence[Mapping[str, Array] | None]
-) -> tuple[list[dict[str, Array] | None], list[Finding]]:
-    """Bring gradients to their parameters' shapes; say what is missing, misshapen or no number."""
-    shaped: list[dict[str, Array] | None] = []
+def _condition(run: Sequence[Sizes], failed: Sequence[Sizes]) -> str:
+    """Return what holds for the problems that run, and for none of those that raise."""
+    conditions: dict[str, Callable[[Sizes], bool]] = {
+        "T = 1": lambda s: s.T == 1,
+        "T > 1": lambda s: s.T > 1,
+        "T > 2": lambda s: s.T > 2,
+    }
+    for one, other in combinations("BDHO", 2):
+        conditions[f"{one} = {other}"] = lambda s, one=one, other=other: getattr(s, one) == getattr(s, other)  # type: ignore[misc]
+    names = list(conditions)
+    for some in ([name] for name in names), combinations(names[3:], 2):
+        for chosen in some:
+            held = [all(conditions[name](sizes) for name in chosen) for sizes in (*run, *failed)]
+            if run and all(held[: len(run)]) and not any(held[len(run) :]):
+                return " and ".join(chosen)
+    return ""
+
+
+def _complaints(trials: Sequence[Trial], given: Sequence[Mapping[str, Array]]) -> dict[str, Finding]:
+    """Say which gradients are missing, misshapen or no number."""
     complaints: dict[str, Finding] = {}
-    for trial, given in zip(battery, gradients, strict=True):
-        own: dict[str, Array] = {}
-        for name in adapter.shapes if given is not None else ():
-            assert given is not None
-            wanted = adapter.shape(name, trial.problem.sizes)
-            complaint = _complaint(name, given.get(name), wanted)
-            if complaint:
-                evidence = f"on a problem with {trial.problem.sizes}"
-                expected = f"an array of numbers of shape {wanted}"
-                complaints.setdefault(name, Finding(f"gradient of {name}", complaint, expected, evidence))
-            else:
-                own[name] = given[name].reshape(wanted).astype(float)
-        shaped.append(own if len(own) == len(adapter.shapes) else None)
-    return shaped, list(complaints.values())
+    for trial, own in zip(trials, given, strict=True):
+        for name, array in trial.arrays.items() if own else ():
+            if _fits(own, name, array):
+                continue
+            what = f"there is no gradient for {name}"
+            if name in own:
+                shape = own[name].shape
+                what = f"the gradient of {name} has shape {shape}"
+                if _squeezed(shape) == _squeezed(array.shape):
+                    what = f"the gradient of {name} has entries that are nan or infinite"
+            evidence = f"on a problem with {trial.problem.sizes}"
+            expected = f"an array of numbers of shape {array.shape}"
+            complaints.setdefault(name, Finding(f"gradient of {name}", what, expected, evidence))
+    return complaints
 
 
-def _complaint(name: str, value: Array | None, wanted: tuple[int, ...]) -> str:
-    if value is None:
-        return f"there is no gradient for {name}"
-    if [size for size in value.shape if size > 1] != [size for size in wanted if size > 1]:
-        return f"the gradient of {name} has shape {value.shape}"
-    return "" if np.isfinite(value).all() else f"the gradient of {name} has entries that are nan or infinite"
+def _fits(own: Mapping[str, Array], name: str, array: Array) -> bool:
+    """Whether there is a gradient of this name that goes with a parameter."""
+    return name in own and _squeezed(own[name].shape) == _squeezed(array.shape) and bool(np.isfinite(own[name]).all())
 
 
-def _scales(
-    found: Layout, battery: Sequence[Trial], again: Sequence[Trial], losses: Sequence[float], others: Sequence[float]
-) -> list[float]:
-    """Return the program's loss over the reference's, for each size.
+def _squeezed(shape: Sequence[int]) -> list[int]:
+    return [size for size in shape if size > 1]
+
+
+def _refuse_other_functions(found: Layout, asked: Examination, losses: Sequence[float], single: bool) -> None:
+    """Refuse a loss that is not the same multiple of the reference's for two problems of one size.
 
     Raises:
-        InvalidError: if it is not the same for two problems of one size.
+        InvalidError: with these sizes.
     """
-    ks = []
-    for one, two, loss, other in zip(battery, again, losses, others, strict=True):
-        k = layout.ratio(found, one.problem, one.arrays, loss)
-        k2 = layout.ratio(found, two.problem, two.arrays, other)
-        if abs(k - k2) > 1e-4 * abs(k):
+    start, count = len(asked.fitting), len(asked.battery)
+    for index, (one, two) in enumerate(zip(asked.battery, asked.again, strict=True)):
+        k = layout.ratio(found, one.problem, one.arrays, losses[start + index])
+        k2 = layout.ratio(found, two.problem, two.arrays, losses[start + count + index])
+        if abs(k - k2) > (1e-3 if single else 1e-6) * abs(k):
             raise InvalidError(
                 f"with {one.problem.sizes} the loss is {k:.6g} times the {found.model.cell}'s on one problem"
                 f" and {k2:.6g} times on another: it is another function there"
             )
-        ks.append(k)
-    return ks
 
 
 def compare(
-    found: Layout, battery: Sequence[Trial], cases: Sequence[Case], tolerance: float
+    found: Layout, cases: Sequence[Case], given: Sequence[Mapping[str, Array]], right: Sequence[Mapping[str, Array]]
 ) -> dict[str, ParameterResult]:
     """Compare gradients with the reference's, parameter by parameter, over the battery."""
-    right = program(found.model)
-    worst: dict[str, float] = {}
-    where: dict[str, tuple[int, ...]] = {}
-    wrong: dict[str, set[str]] = {}
-    for trial, case in zip(battery, cases, strict=True):
-        if case.gradients is None:
-            continue
-        case.prepare(found.model, right)
-        reference = backward(found.model, right, case.tape)
-        for name, array in trial.arrays.items():
-            # the same pieces, put where they lie in the program's array
-            expected, own = np.zeros_like(array), np.zeros_like(array)
-            for role in found.roles_of(name):
-                piece = found.pieces[role]
-                for target, values in ((expected, reference), (own, case.gradients)):
-                    piece.take(target, trial.problem.sizes)[...] = values[role]
-                if relative(case.gradients[role], reference[role], case.scale) > tolerance:
-                    wrong.setdefault(name, set()).add(role)
-            error = relative(own, expected, case.scale)
-            if not error <= worst.get(name, -1.0):
-                worst[name] = error
-                distance = np.nan_to_num(np.abs(own - expected), nan=np.inf)
-                where[name] = tuple(int(i) for i in np.unravel_index(distance.argmax(), distance.shape))
     results = {}
-    for name in battery[0].arrays:
-        error = worst.get(name, float("nan"))
-        passed = error <= tolerance
-        roles = [role for role in found.roles_of(name) if role in wrong.get(name, ())]
-        note = f"wrong: {', '.join(roles)}" if roles and len(found.roles_of(name)) > 1 else ""
-        results[name] = ParameterResult(error, passed, None if passed else where.get(name), note)
+    for name in right[0]:
+        worst, where, note, passed = float("nan"), None, "", True
+        roles = found.roles_of(name)
+        wrong: dict[str, None] = {}
+        for case, own, expected in zip(cases, given, right, strict=True):
+            if roles[0] not in case.gradients:
+                if own:
+                    passed, note = False, "of another shape, or no number" if name in own else "missing"
+                continue
+            tolerance = case.precision.get(roles[0], PASSED)
+            error = relative(own[name].reshape(expected[name].shape), expected[name], case.scale)
+            wrong |= {
+                role: None
+                for role in roles
+                if relative(case.gradients[role], case.reference[role], case.scale) > tolerance
+            }
+            passed = passed and error <= tolerance and not wrong
+            if not error <= worst:
+                distance = np.abs(own[name].reshape(expected[name].shape) - expected[name])
+                worst, where = error, tuple(int(i) for i in np.unravel_index(distance.argmax(), distance.shape))
+        if len(roles) > 1 and wrong:
+            note = f"wrong: {', '.join(wrong)}"
+        results[name] = ParameterResult(worst, passed, None if passed else where, note)
     return results
 
 

@@ -11,9 +11,10 @@ from lstmcast.gradients.edits import DELTAS, QUANTITIES, Words, changed, elsewhe
 from lstmcast.gradients.formulas import Program, program
 from lstmcast.gradients.problem import Model
 from lstmcast.gradients.reference import Fault
-from lstmcast.gradients.sums import split_product
+from lstmcast.gradients.statements import EXTERNAL
 
-EXTERNAL = ("x[t]", "y[t]", "p[t]", "out[t]")
+PRODUCTS = ("({0}.T @ {1}).T", "({0} * {1}).sum()", "np.mean({0}.T @ {1})", "({0}.T @ {1}) / B")
+"""Other products of a factor and a gradient, in a weight's sum."""
 
 
 @cache
@@ -24,9 +25,7 @@ def derived(model: Model) -> tuple[Fault, ...]:
     return distinct(
         right,
         [
-            *_statements(right, words),
             *_factors(model, right, words),
-            *_sums(right, words),
             *_elsewhere(model, right),
             *_bindings(right, words),
             *_other_steps(right),
@@ -37,37 +36,6 @@ def derived(model: Model) -> tuple[Fault, ...]:
 
 def _fault(changes: dict[str, str], slot: str = "") -> Fault:
     return Fault(slot or next(iter(changes)), "", changes, known=False)
-
-
-def _statements(right: Program, words: Words) -> Iterator[Fault]:
-    """One change in one statement."""
-    for label, statement in right.items():
-        head, sign, expression = statement.partition(" = ")
-        if sign:
-            more = Words((*words.quantities, *EXTERNAL), words.deltas, words.parameters) if label == "dy" else words
-            for text in (*changed(expression, more), *words.deltas, *words.quantities):
-                yield _fault({label: f"{head} = {text}"})
-            if product := re.fullmatch(r"(d\w) \* (\w\[t\] \* \(1 - \w\[t\]\))", expression):
-                # the same product with its factors taken together in another way
-                for text in changed(f"{product[1]} * ({product[2]})", Words()):
-                    yield _fault({label: f"{head} = {text}"})
-
-
-def _sums(right: Program, words: Words) -> Iterator[Fault]:
-    """Another left side of a parameter's product, or another operation."""
-    for label, statement in right.items():
-        _, left, delta = split_product(statement) if "+=" in statement else ("", "", "")
-        if delta:
-            extra = Words((*words.quantities, *EXTERNAL), (*words.deltas, "dy"), ())
-            for text in changed(statement.partition(" += ")[2], extra):
-                yield _fault({label: f"{label} += {text}"})
-            yield _fault({label: f"{label} = {label[1:]}"})
-            for other in words.deltas if delta and not left else ():
-                # what is left of another gradient after the last pass through the loop
-                yield _fault({label: f"{label} = {other}.sum(0)"})
-        if left:
-            for text in (f"{left} @ {delta}", f"{left} @ {delta}.T", f"{left} * {delta}", f"{delta}.T @ {left}"):
-                yield _fault({label: f"{label} += {text}"})
 
 
 def _factors(model: Model, right: Program, words: Words) -> Iterator[Fault]:
@@ -84,6 +52,10 @@ def _factors(model: Model, right: Program, words: Words) -> Iterator[Fault]:
         labels = [f"d{kind}_{gate}" for gate in model.gates]
         for new in (*elsewhere(old), *words.quantities, *EXTERNAL, "dh", "dh_next", "dy"):
             yield _fault({label: right[label].replace(old, new) for label in labels}, "sums")
+            for form in PRODUCTS:
+                yield _fault(
+                    {f"d{kind}_{g}": f"d{kind}_{g} += " + form.format(new, f"da{g}") for g in model.gates}, "sums"
+                )
         if model.cell != "rnn":
             yield _fault(
                 {f"d{kind}_{g}": right[f"d{kind}_{g}"].replace(f"da{g}", f"d{g}") for g in model.gates}, "sums"

@@ -8,31 +8,31 @@ gradient on every problem.
 
 from __future__ import annotations
 
-import ast
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations, product
 from typing import TypeAlias
 
 import numpy as np
 
 from lstmcast.arrays import Array
+from lstmcast.gradients import locate
 from lstmcast.gradients.catalogue import catalogue
 from lstmcast.gradients.derived import derived
-from lstmcast.gradients.formulas import Program, program
+from lstmcast.gradients.faults import Faults, compatible, price, reach, reach_of_label, revised, same_formula, times
+from lstmcast.gradients.formulas import program
 from lstmcast.gradients.problem import Model, Problem
 from lstmcast.gradients.reference import FAILURES, Fault, Gradients, Tape, backward, forward
+from lstmcast.gradients.statements import rewritten, summed
 from lstmcast.gradients.sums import groups
 
 TOLERANCE = 1e-6
 WIDTH = 6
 DEPTH = 9
 PAIRS = 6000
-
-Faults = tuple[Fault, ...]
+SOME = 40
 
 
 @dataclass
@@ -41,33 +41,68 @@ class Case:
 
     Attributes:
         k: the program's loss over the reference's.
-        gradients: by role; None if the program raised an exception.
+        gradients: by role; those that the program does not give, for it raised an exception or forgot them, are left
+            out.
+        precision: of gradients that are not in float64, by role.
     """
 
     problem: Problem
     k: float
-    gradients: Gradients | None
+    gradients: Gradients
+    model: Model
+    precision: dict[str, float] = field(default_factory=dict)
     tape: Tape = field(init=False)
+    reference: Gradients = field(init=False)
     _wrong: dict[Faults, frozenset[str]] = field(init=False, default_factory=dict)
 
-    def prepare(self, model: Model, right: Program) -> None:
-        """Run the reference forward and backward."""
-        self.tape = forward(model, self.problem)
+    def __post_init__(self) -> None:
+        self.tape = forward(self.model, self.problem)
         self.tape["k"] = self.k
-        reference = backward(model, right, self.tape)
-        self.scale = max(float(np.linalg.norm(value)) for value in reference.values())
+        self.reference = backward(self.model, program(self.model), self.tape)
+        self.scale = max(float(np.linalg.norm(value)) for value in self.reference.values())
+
+    def answer(self, faults: Faults) -> Gradients | None:
+        """Return the gradients of the reference with mistakes; None if it raises an exception."""
+        try:
+            with np.errstate(all="ignore"):
+                return backward(self.model, program(self.model), self.tape, faults)
+        except FAILURES:
+            return None
+
+    def left_over(self) -> dict[str, Array]:
+        """Return what a right backward pass has at hand after its last step: gradients of the step, and sizes."""
+        right = program(self.model)
+        last = list(right)[-1]
+        names: dict[str, Array] = {}
+        own = Tape(self.tape) | {"names": names}
+        backward(self.model, right, own, (Fault(last, "", {last: f"{right[last]}; names.update(globals())"}),))
+        kept = [label for label, text in right.items() if "+=" not in text] + list("BTDHOt")
+        return {name: np.asarray(names[name], float) for name in kept}
+
+    def wrong(self, faults: Faults) -> frozenset[str]:
+        """Return the roles whose gradients a set of mistakes does not reproduce."""
+        if faults not in self._wrong:
+            found = self.answer(faults)
+            self._wrong[faults] = frozenset(
+                role for role in self.gradients if found is None or not self.agrees(role, found[role])
+            )
+        return self._wrong[faults]
 
     def agrees(self, role: str, value: Array) -> bool:
         """Whether a gradient is the program's."""
-        assert self.gradients is not None
         own = self.gradients[role]
         if np.shape(value) != own.shape:
             return False
-        distance = float(np.linalg.norm(value - own))
-        return distance <= TOLERANCE * (float(np.linalg.norm(own)) + 1e-3 * self.scale)
+        return float(np.linalg.norm(value - own)) <= self.allowed(role)
+
+    def allowed(self, role: str) -> float:
+        """Return how far a gradient may be from the program's."""
+        size = float(np.linalg.norm(self.gradients[role])) + 1e-3 * self.scale
+        return self.precision.get(role, TOLERANCE) * size
 
 
 Stage: TypeAlias = Sequence[Case]
+Search: TypeAlias = Callable[[Faults, Stage], Iterable[Faults]]
 Source: TypeAlias = Callable[[Faults, Stage], Iterable[Fault]]
 
 
@@ -78,10 +113,12 @@ class Diagnosis:
     Attributes:
         explanations: sets of mistakes that do so, each alone, the likeliest first; empty if none was found.
         partial: the mistakes found before the search got stuck.
+        suspects: statements one of which, alone, may be all that is wrong in the first problems that go wrong.
     """
 
     explanations: tuple[Faults, ...]
     partial: Faults = ()
+    suspects: tuple[str, ...] = ()
 
 
 class Doctor:
@@ -90,54 +127,57 @@ class Doctor:
     def __init__(self, model: Model, cases: Sequence[Case], time_limit: float = 12.0) -> None:
         self.model = model
         self.right = program(model)
-        self.cases = sorted(
-            (case for case in cases if case.gradients is not None), key=lambda case: case.problem.sizes.T
-        )
-        self.raised = [case for case in cases if case.gradients is None]
-        for case in cases:
-            case.prepare(model, self.right)
+        self.cases = sorted((case for case in cases if case.gradients), key=lambda case: case.problem.sizes.T)
+        self.raised = [case for case in cases if not case.gradients]
         self._deadline = time.monotonic() + time_limit
+        self._freed: dict[tuple[Faults, str, int], locate.Freed | None] = {}
+        self._partials: list[Faults] = []
 
-    def wrong(self, case: Case, faults: Faults) -> frozenset[str]:
-        """Return the roles whose gradients are not reproduced by a set of mistakes."""
-        if faults not in case._wrong:
-            case._wrong[faults] = frozenset(self._compare(case, faults))
-        return case._wrong[faults]
+    @property
+    def _late(self) -> bool:
+        return time.monotonic() > self._deadline
 
-    def _compare(self, case: Case, faults: Faults) -> Iterable[str]:
-        try:
-            with np.errstate(all="ignore"):
-                found = backward(self.model, self.right, case.tape, faults)
-        except FAILURES:
-            return self.model.roles
-        return [role for role in self.model.roles if not case.agrees(role, found[role])]
+    def stage(self, T: int) -> Stage:
+        """Return the problems of as many steps."""
+        return [case for case in self.cases if case.problem.sizes.T == T]
 
     def diagnose(self) -> Diagnosis:
         """Search; what is found may take up to the time limit."""
         states: list[Faults] = [()]
-        stages = sorted({case.problem.sizes.T for case in self.cases})
-        for T in stages:
-            stage = [case for case in self.cases if case.problem.sizes.T == T]
+        for T in sorted({case.problem.sizes.T for case in self.cases}):
+            stage = self.stage(T)
             solved = self._solve(states, stage)
             if not solved:
-                best = min(states, key=lambda faults: sum(len(self.wrong(case, faults)) for case in self.cases))
-                best = self._best_partial(best, stage)
-                return Diagnosis((), best)
+                best = min(states, key=lambda faults: sum(len(case.wrong(faults)) for case in self.cases))
+                partial_ = min([best, *self._partials], key=lambda faults: (self._score(stage, faults), len(faults)))
+                return Diagnosis((), partial_, self.suspects())
             states = solved
         fewest = min(map(len, states))
         return Diagnosis(tuple(self._distinct([faults for faults in states if len(faults) == fewest])))
 
+    def suspects(self) -> tuple[str, ...]:
+        """Return the statements one of which may be all that is wrong, in the problems of fewest steps that are."""
+        first = min((case for case in self.cases if case.wrong(())), key=lambda case: case.problem.sizes.T)
+        T = first.problem.sizes.T
+        found = []
+        for label, text in self.right.items():
+            if not first.wrong(()) <= reach_of_label(self.model, label, T == 1):
+                continue
+            if "+=" in text or self._free((), label, first) is not None:
+                found.append(label)
+        return tuple(found)
+
     def _solves(self, stage: Stage, faults: Faults) -> bool:
-        return all(not self.wrong(case, faults) for case in stage)
+        return all(not case.wrong(faults) for case in stage)
 
     def _solve(self, states: list[Faults], stage: Stage) -> list[Faults]:
         """Return extensions of the states that reproduce this stage's gradients too."""
-        self._partials: list[Faults] = []
+        self._partials = []
         for _ in range(DEPTH):
             solved = [faults for faults in states if self._solves(stage, faults)]
-            if solved or time.monotonic() > self._deadline:
+            if solved or self._late:
                 return solved
-            states.sort(key=lambda faults: (self._score(stage, faults), len(faults), _price(faults)))
+            states.sort(key=lambda faults: (self._score(stage, faults), len(faults), price(faults)))
             states = self._longer(states[:WIDTH], stage)
             self._partials = states or self._partials
             if not states:
@@ -146,24 +186,46 @@ class Doctor:
 
     def _longer(self, states: Sequence[Faults], stage: Stage) -> list[Faults]:
         """Return the states with one mistake more, or two, that come closest to this stage's gradients."""
-        found: list[Faults] = []
-        searches = (self._complete, self._improve)
-        for revise, search, source in product((False, True), searches, (self._known, self._derived, self._scaled)):
-            found = [new for faults in states for new in search(faults, stage, source, revise)]
-            if found:
-                break
-        found = found or [new for faults in states for new in self._pairs(faults, stage)]
-        return list(dict.fromkeys(found))
-
-    def _best_partial(self, best: Faults, stage: Stage) -> Faults:
-        return min([best, *self._partials], key=lambda faults: (self._score(stage, faults), len(faults)))
+        several: list[Search] = []
+        whole: list[Search] = []
+        for source in (self._known, self._derived, self._scaled):
+            for revise in (False, True):
+                whole.append(partial(self._complete, source=source, revise=revise))
+                several.append(partial(self._improve, source=source, revise=revise))
+        rest = partial(self._rewritten, whole=False)
+        searches: list[Search] = [
+            *whole[:2],
+            partial(self._rewritten, whole=True),
+            *whole[2:],
+            *several[:2],
+            rest,
+            *several[2:],
+        ]
+        for search in searches:
+            found = list(dict.fromkeys(new for faults in states for new in search(faults, stage)))
+            if found or self._late:
+                return found
+        # these take long
+        for faults in states:
+            if (found := self._layers(faults, stage)) or self._late:
+                return found
+        for faults in states:
+            if (found := self._pairs(faults, stage)) or self._late:
+                return found
+        return []
 
     def _score(self, stage: Stage, faults: Faults) -> int:
         return len(self._wrong_anywhere(stage, faults))
 
     def _wrong_anywhere(self, stage: Stage, faults: Faults) -> frozenset[str]:
         # a wrong factor can be 1 by chance on one problem, not on all
-        return frozenset().union(*(self.wrong(case, faults) for case in stage))
+        return frozenset().union(*(case.wrong(faults) for case in stage))
+
+    def _keeps_earlier(self, stage: Stage, faults: Faults) -> bool:
+        T = stage[0].problem.sizes.T
+        return all(not case.wrong(faults) for case in self.cases if case.problem.sizes.T < T)
+
+    # ---- where mistakes are taken from ----
 
     def _known(self, _faults: Faults, _stage: Stage) -> Iterable[Fault]:
         return catalogue(self.model)
@@ -174,10 +236,9 @@ class Doctor:
     def _scaled(self, faults: Faults, stage: Stage) -> Iterable[Fault]:
         """Fit a constant factor to each statement, or some alike: gradients are linear in it, with one step or two."""
         case, lines = stage[0], dict(self.right)
-        assert case.gradients is not None
         for fault in faults:
             lines.update(fault.changes)
-        needed = sorted(self.wrong(case, faults))
+        needed = sorted(case.wrong(faults))
         present = self._gradients(case, faults, needed)
         own = np.concatenate([case.gradients[role].ravel() for role in needed]) if needed else np.zeros(0)
         sets = [[label] for label in lines] + [[f"d{role}" for role in some] for some in groups(self.model).values()]
@@ -197,12 +258,15 @@ class Doctor:
                 yield Fault(slot, f"multiplied by {factor:.6g}", texts, known=False)
 
     def _gradients(self, case: Case, faults: Faults, roles: Sequence[str]) -> Array | None:
-        try:
-            with np.errstate(all="ignore"):
-                found = backward(self.model, self.right, case.tape, faults)
-            return np.concatenate([np.broadcast_to(found[r], case.problem.parameters[r].shape).ravel() for r in roles])
-        except FAILURES:
+        found = case.answer(faults)
+        if found is None:
             return None
+        try:
+            return np.concatenate([np.broadcast_to(found[role], case.gradients[role].shape).ravel() for role in roles])
+        except ValueError:
+            return None
+
+    # ---- one mistake more ----
 
     def _extended(self, faults: Faults, stage: Stage, source: Source, revise: bool) -> Iterator[Faults]:
         """Yield states with one mistake more, that can be about what is wrong.
@@ -211,6 +275,8 @@ class Doctor:
         """
         needed, single = self._wrong_anywhere(stage, faults), stage[0].problem.sizes.T == 1
         for fault in source(faults, stage):
+            if self._late:
+                return
             if reach(self.model, fault, single) & needed and compatible((*faults, fault)) != revise:
                 yield revised(faults, fault) if revise else (*faults, fault)
 
@@ -228,22 +294,117 @@ class Doctor:
 
     def _improve(self, faults: Faults, stage: Stage, source: Source, revise: bool) -> list[Faults]:
         """Return the states with one mistake more that reproduce more of this stage, and no less of anything."""
+        return self._better(faults, stage, self._extended(faults, stage, source, revise))
+
+    def _better(self, faults: Faults, stage: Stage, states: Iterable[Faults]) -> list[Faults]:
         needed = self._wrong_anywhere(stage, faults)
         found: list[tuple[int, Faults]] = []
-        for new in self._extended(faults, stage, source, revise):
-            if time.monotonic() > self._deadline:
-                break
-            first = self.wrong(stage[0], new)
+        for new in states:
+            first = stage[0].wrong(new)
             if first <= needed and first != needed:
                 left = self._wrong_anywhere(stage, new)
                 if left < needed and self._keeps_earlier(stage, new):
                     found.append((len(left), new))
         found.sort(key=lambda item: item[0])
-        return [new for _, new in found[: 8 * WIDTH]]
+        return [new for _, new in found[:SOME]]
 
-    def _keeps_earlier(self, stage: Stage, faults: Faults) -> bool:
-        T = stage[0].problem.sizes.T
-        return all(not self.wrong(case, faults) for case in self.cases if case.problem.sizes.T < T)
+    def _rewritten(self, faults: Faults, stage: Stage, whole: bool) -> list[Faults]:
+        """Return the states in which one statement is another, whose values are those that it must have.
+
+        Args:
+            faults: the state.
+            stage: problems of as many steps.
+            whole: this is to reproduce all that is wrong, else a part.
+        """
+        needed, single = self._wrong_anywhere(stage, faults), stage[0].problem.sizes.T == 1
+        found: list[Faults] = []
+        for label, text in self.right.items():
+            reached = reach_of_label(self.model, label, single)
+            if self._late or not (needed <= reached if whole else needed & reached):
+                continue
+            texts = self._sums(faults, label, stage) if "+=" in text else self._assigned(faults, label, stage)
+            for new in texts:
+                state = revised(faults, Fault(label, "", {label: new}, known=False))
+                if not whole or (self._solves(stage, state) and self._keeps_earlier(stage, state)):
+                    found.append(state)
+        return found if whole else self._better(faults, stage, found)
+
+    def _assigned(self, faults: Faults, label: str, stage: Stage) -> Iterator[str]:
+        """Yield other statements that assign what the gradients of a stage ask for."""
+        case = min(stage, key=lambda case: case.problem.sizes.T * case.problem.sizes.B * case.problem.sizes.H)
+        free = self._free(faults, label, case)
+        if free is None or any(self._free(faults, label, other) is None for other in stage):
+            return
+        texts: Iterable[str] = rewritten(self.model, label)
+        if free.values is not None:
+            texts = locate.matching(free, texts, max(1e-6, *case.precision.values(), 0.0))
+        for text in texts:
+            if self._late:
+                return
+            yield f"{label} = {text}"
+
+    def _sums(self, faults: Faults, label: str, stage: Stage) -> Iterator[str]:
+        role, case = label[1:], stage[0]
+        if not all(role in case.gradients for case in stage):
+            return
+        spaces = locate.before(self.model, self.right, case.tape, revised(faults, Fault("", "", {label: ""})), label)
+        if spaces:
+            texts = summed(self.model, label)
+            yield from locate.summing(spaces, label, case.gradients[role], texts, case.allowed(role))
+
+    def _free(self, faults: Faults, label: str, case: Case) -> locate.Freed | None:
+        """Free what a statement assigns, for the gradients that depend on it."""
+        key = (faults, label, id(case))
+        if any(fault.schedule for fault in faults):
+            return None
+        if key not in self._freed:
+            reached = reach_of_label(self.model, label, case.problem.sizes.T == 1)
+            wanted = {role: value for role, value in case.gradients.items() if role in reached}
+            others = revised(faults, Fault(label, "", {label: ""}))[:-1]
+            tolerance = max(locate.SUFFICIENT, *case.precision.values(), 0.0)
+            self._freed[key] = wanted and locate.freed(  # type: ignore[assignment]
+                self.model, self.right, case.tape, others, label, wanted, tolerance
+            )
+        return self._freed[key] or None
+
+    # ---- two mistakes more ----
+
+    def _layers(self, faults: Faults, stage: Stage) -> list[Faults]:
+        """Return the states with a mistake in a formula and one in the sums that it goes into.
+
+        Neither shows any improvement alone, but together they make a kind of gradient agree.
+        """
+        needed, single = self._wrong_anywhere(stage, faults), stage[0].problem.sizes.T == 1
+        case = stage[0]
+        leaves: dict[str, dict[str, list[Fault]]] = {role: {} for role in needed}
+        for fault in catalogue(self.model):
+            if not fault.start and fault.changes and all(label[1:] in needed for label in fault.changes):
+                for label, text in fault.changes.items():
+                    leaves[label[1:]].setdefault(text, []).append(fault)
+        first = next(label for label, text in self.right.items() if "+=" in text)
+        found: list[Faults] = []
+        for fault in catalogue(self.model):
+            inner = fault.changes and all("+=" not in self.right[label] for label in fault.changes)
+            if self._late:
+                break
+            reached = reach(self.model, fault, single)
+            if not inner or not compatible((*faults, fault)) or not reached & needed:
+                continue
+            state = (*faults, fault)
+            spaces = locate.before(self.model, self.right, case.tape, state, first)
+            if not spaces:
+                continue
+            count: dict[int, int] = {}
+            for role in reached & needed:
+                wanted, texts = case.gradients[role], leaves[role]
+                for text in locate.summing(spaces, f"d{role}", wanted, texts, case.allowed(role)):
+                    for leaf in texts[text]:
+                        count[id(leaf)] = count.get(id(leaf), 0) + 1
+            known = {id(leaf): leaf for texts in leaves.values() for some in texts.values() for leaf in some}
+            whole = [known[key] for key, number in count.items() if number == len(known[key].changes)]
+            whole.sort(key=lambda leaf: -len(leaf.changes))
+            found += [(*state, leaf) for leaf in whole[:3] if compatible((*state, leaf))]
+        return self._better(faults, stage, found)
 
     def _pairs(self, faults: Faults, stage: Stage) -> list[Faults]:
         """Return the states with two mistakes more, neither of which shows any improvement alone.
@@ -257,12 +418,12 @@ class Doctor:
         narrow = [fault for fault, count in reached if 0 < count < len(needed)]
         found: list[Faults] = []
         for pairs in (combinations(wide, 2), product(wide, narrow)):
-            for pair in sorted(pairs, key=_price)[:PAIRS]:
+            for pair in sorted(pairs, key=price)[:PAIRS]:
                 new = (*faults, *pair)
-                if time.monotonic() > self._deadline or (found and self._wrong_anywhere(stage, found[-1])):
+                if self._late or (found and self._wrong_anywhere(stage, found[-1])):
                     # of those that reproduce only a part, one is enough
                     return found
-                if compatible(new) and set(self._compare(stage[0], new)) < needed and self._keeps_earlier(stage, new):
+                if compatible(new) and stage[0].wrong(new) < needed and self._keeps_earlier(stage, new):
                     found += [new] if self._wrong_anywhere(stage, new) < needed else []
             if found:
                 break
@@ -270,121 +431,10 @@ class Doctor:
 
     def _distinct(self, states: list[Faults]) -> list[Faults]:
         """Leave out what is another way to write the same mistake; put the likeliest first."""
-        states = sorted(states, key=_price)
+        states = sorted(states, key=price)
+        one_sample = all(case.problem.sizes.B == 1 for case in self.cases)
         found: list[Faults] = []
         for faults in states:
-            if not any(same_formula(self.model, faults, other) for other in found):
+            if not any(same_formula(self.model, faults, other, one_sample) for other in found):
                 found.append(faults)
         return found
-
-
-def compatible(faults: Faults) -> bool:
-    """Whether mistakes can be made together: they are not about the same statement."""
-    labels = [label for fault in faults for label in (*fault.changes, *fault.start)]
-    return len(set(labels)) == len(labels) and sum(fault.schedule is not None for fault in faults) <= 1
-
-
-def times(statement: str, factor: str) -> str:
-    """Return a statement with its right side multiplied by a factor."""
-    head, sign, right = re.split(r" (\+=|-=|=) ", statement, maxsplit=1)
-    return f"{head} {sign} {factor} * ({right})"
-
-
-def revised(faults: Faults, fault: Fault) -> Faults:
-    """Return mistakes with one more, which replaces those about the same statements."""
-    kept = []
-    for old in faults:
-        changes = {label: text for label, text in old.changes.items() if label not in fault.changes}
-        start = {name: value for name, value in old.start.items() if name not in fault.start}
-        if len(changes) + len(start) == len(old.changes) + len(old.start) and not (old.schedule and fault.schedule):
-            kept.append(old)
-        elif changes or start:
-            # its words name more statements than are left
-            words = old.words.partition(": ")[2]
-            kept.append(replace(old, words=words, changes=changes, start=start))
-    return (*kept, fault)
-
-
-def _price(faults: Faults) -> tuple[int, int, int]:
-    return (
-        sum(not fault.known for fault in faults),
-        sum(len(fault.changes) or 1 for fault in faults),
-        sum(len(text) for fault in faults for text in fault.changes.values()),
-    )
-
-
-@cache
-def reach_of_label(model: Model, label: str, single: bool) -> frozenset[str]:
-    """Return the roles whose gradients depend on what a statement assigns."""
-    lines = program(model)
-    uses = {
-        name: {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)} - {name}
-        for name, text in lines.items()
-    }
-    order = list(lines)
-    reached = {label}
-    grew = True
-    while grew:
-        grew = False
-        for name in order:
-            before = (
-                reached if not single else {r for r in reached if r in order and order.index(r) < order.index(name)}
-            )
-            if name not in reached and uses[name] & before:
-                reached.add(name)
-                grew = True
-    return frozenset(role for role in model.roles if f"d{role}" in reached)
-
-
-_REACH: dict[tuple[Model, int, bool], tuple[Fault, frozenset[str]]] = {}
-
-
-def reach(model: Model, fault: Fault, single: bool) -> frozenset[str]:
-    """Return the roles that a mistake can make wrong, with a single step or more."""
-    key = (model, id(fault), single)
-    if key not in _REACH:
-        if fault.schedule or any(name.endswith("_next") for name in fault.start):
-            found = frozenset(model.roles)
-        else:
-            labels = (*fault.changes, *fault.start)
-            found = frozenset().union(*(reach_of_label(model, label, single) for label in labels))
-        _REACH[key] = fault, found
-    return _REACH[key][1]
-
-
-@cache
-def _judges(model: Model) -> tuple[Tape, ...]:
-    """Two problems that tell formulas apart: every initial state and bias there, sizes equal and distinct."""
-    from lstmcast.gradients.problem import Sizes, random_data, shape_of
-
-    rng = np.random.default_rng(5)
-    tapes = []
-    for sizes in (Sizes(3, 4, 3, 3, 3), Sizes(2, 3, 4, 5, 6)):
-        data = random_data(rng, sizes, model.output)
-        values = {role: 0.7 * rng.normal(size=shape_of(role, sizes)) for role in model.roles}
-        tapes.append(forward(model, replace(data, parameters=values)))
-    return tuple(tapes)
-
-
-def same_formula(model: Model, one: Faults, other: Faults) -> bool:
-    """Whether two sets of mistakes are the same mathematics."""
-    lines = program(model)
-    for tape in _judges(model):
-        results: list[Gradients | None] = []
-        for faults in (one, other):
-            try:
-                with np.errstate(all="ignore"):
-                    results.append(backward(model, lines, tape, faults))
-            except FAILURES:
-                results.append(None)
-        a, b = results
-        if (a is None) != (b is None):
-            return False
-        if a is None or b is None:
-            continue
-        for role in model.roles:
-            if a[role].shape != b[role].shape:
-                return False
-            if np.linalg.norm(a[role] - b[role]) > 1e-9 * (1e-3 + np.linalg.norm(a[role])):
-                return False
-    return True

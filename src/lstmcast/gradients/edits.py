@@ -23,17 +23,13 @@ QUANTITIES = {
 """What can stand in the place of a forward quantity, for each cell."""
 
 DELTAS = {
-    "lstm": (
-        *("dh", "dc", "di", "df", "dg", "do", "dh_next", "dc_next", "dai", "daf", "dag", "dao"),
-        *(f"{sum_}[None]" for gate in "ifgo" for sum_ in (f"db_{gate}", f"(db_{gate} + da{gate}.sum(0))")),
-    ),
-    "gru": (
-        *("dh", "dn", "dz", "dr", "ds", "dv", "dh_next", "dar", "daz", "dan"),
-        *(f"{sum_}[None]" for gate in "rzn" for sum_ in (f"db_{gate}", f"(db_{gate} + da{gate}.sum(0))")),
-    ),
-    "rnn": ("dh", "dh_next", "dah", "db_h[None]"),
+    "lstm": (*("dh", "dc", "di", "df", "dg", "do", "dh_next", "dc_next", "dai", "daf", "dag", "dao"),),
+    "gru": (*("dh", "dn", "dz", "dr", "ds", "dv", "dh_next", "dar", "daz", "dan"),),
+    "rnn": ("dh", "dh_next", "dah"),
 }
 """What can stand in the place of a gradient; the sums are those up to this step."""
+
+SIZES = ("B", "T", "D", "H", "O", "t")
 
 PREVIOUS = ("h", "c", "tc")
 """Quantities that are there before the first step, too."""
@@ -103,19 +99,26 @@ def _variants(node: ast.expr, words: Words) -> Iterator[ast.expr]:
         receiver = node.func.value if isinstance(node.func, ast.Attribute) else None
         for new in _variants(receiver, words) if receiver is not None else ():
             yield ast.Call(ast.Attribute(new, node.func.attr), node.args, [])  # type: ignore[attr-defined]
+        for argument in node.args if receiver is None or isinstance(node.func.value, ast.Name) else ():  # type: ignore[attr-defined]
+            # a function of ours or of NumPy
+            yield argument
+            for new in _variants(argument, words):
+                yield ast.Call(node.func, [new], [])
     elif isinstance(node, ast.Constant):
         for number in {0, 1, 2, 3} - {node.value}:
             yield ast.Constant(number)
     elif isinstance(node, ast.Subscript):
         own = ast.unparse(node).replace(" ", "")
-        for text in ("1", *elsewhere(own), *words.quantities, *words.deltas, "B", "T", "H", "t"):
+        for text in ("1", *elsewhere(own), *words.quantities, *words.deltas, *SIZES):
             yield expression(text)
+        for text in words.quantities:
+            yield expression(f"np.tanh({text})")
         yield ast.BinOp(node, ast.Pow(), ast.Constant(2))
         yield expression(f"np.tanh({own})")
         yield expression(f"sigmoid({own})")
         yield expression(f"np.exp({own})")
     elif isinstance(node, ast.Name) and node.id in words.deltas:
-        for text in ("1", *words.deltas, *words.quantities, "B", "T", "H", "t"):
+        for text in ("1", *words.deltas, *words.quantities, *SIZES):
             yield expression(text)
         yield from _with_factor(node, words)
     elif isinstance(node, ast.Name) and node.id in words.parameters:

@@ -72,6 +72,13 @@ class Layout:
         """Return the parameters, or gradients, by role."""
         return {role: piece.take(arrays[piece.array], sizes) for role, piece in self.pieces.items()}
 
+    def arrays(self, values: Mapping[str, Array], like: Mapping[str, Array], sizes: Sizes) -> dict[str, Array]:
+        """Put values by role where they lie in arrays of these shapes."""
+        found = {name: np.zeros_like(array) for name, array in like.items()}
+        for role, piece in self.pieces.items():
+            piece.take(found[piece.array], sizes)[...] = values[role]
+        return found
+
     def roles_of(self, array: str) -> list[str]:
         """Return the roles that lie in an array."""
         return [role for role, piece in self.pieces.items() if piece.array == array]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,85 +13,179 @@ from lstmcast.arrays import Array
 from lstmcast.errors import InvalidError
 from lstmcast.gradients import worker
 from lstmcast.gradients.adapter import Adapter
-from lstmcast.gradients.process import Call, Posed, ask, described
+from lstmcast.gradients.examination import Examination, Trial
+from lstmcast.gradients.process import Answers, Call, ask, described
 from lstmcast.gradients.report import Finding, ParameterResult, Report
+from lstmcast.gradients.returned import penalty
 
 STEP = 2e-3
-ENTRIES = 400
+STEPS = (STEP, -STEP, STEP / 2, -STEP / 2)
+ENTRIES = 100
+CHOSEN = (1, 2)
+"""Which problems of the battery are looked at, besides the first of all."""
 TOLERANCE = 1e-6
 
 
-def check(file: Path, adapter: Adapter, arrays: Mapping[str, Array], posed: Posed, time_limit: float) -> Report:
-    """Compare a program's gradients with differences of its loss, at two step sizes.
+def check(file: Path, adapter: Adapter, asked: Examination, time_limit: float) -> Report:
+    """Compare a program's gradients with differences of its loss, at two step sizes, on problems of several sizes.
 
     Args:
         file: the program.
         adapter: what it says of itself.
-        arrays: its parameters.
-        posed: one problem.
+        asked: the problems that it can take.
         time_limit: seconds for its process.
 
     Raises:
         InvalidError: if it fails, or takes too long.
     """
+    start = len(asked.fitting)
+    numbers = [0, *(start + index for index in CHOSEN)]
+    calls: list[Call] = []
+    for number in numbers:
+        calls += _calls(number, asked.trials[number].arrays)
+    answers = ask(file, asked.posed, calls, adapter.gradients, time_limit)
+    found: dict[str, list[Slopes]] = {}
+    exact = True
+    for number in numbers:
+        mine = [index for index, call in enumerate(calls) if call["problem"] == number]
+        failures = [
+            failure
+            for index in mine
+            # not all programs calculate with complex numbers
+            if (failure := answers.errors[index]) and not calls[index].get("complex")
+        ]
+        if failures and number == 0:
+            raise InvalidError(described(file, failures[0]))
+        if failures:
+            # said elsewhere
+            continue
+        slopes, complex_ = _slopes(asked.trials[number], answers, mine)
+        exact = exact and complex_
+        for name, slope in slopes.items():
+            found.setdefault(name, []).append(slope)
+    results = {name: _result(slopes) for name, slopes in found.items()}
+    errors = [result.relative_error for result in results.values()]
+    wrong = [name for name, result in results.items() if not result.passed]
+    return Report(
+        not wrong,
+        "the complex step through the program's loss" if exact else "central differences of the program's loss",
+        float(np.max(errors)),
+        results,
+        _findings(found, wrong),
+        (f"the loss is none that the reference knows; only its slopes could be compared, on {len(numbers)} problems",),
+    )
+
+
+def _calls(number: int, arrays: Mapping[str, Array]) -> list[Call]:
     entries = [(name, index) for name, array in arrays.items() for index in _some(array)]
-    steps = [h * STEP for h in (1, -1, 0.5, -0.5)]
-    calls: list[Call] = [{"kind": "grads", "problem": 0}]
-    calls += [
-        {"kind": "loss", "problem": 0, "array": name, "index": index, "step": step}
-        for name, index in entries
-        for step in steps
+    calls: list[Call] = [{"kind": "grads", "problem": number}]
+    for step in STEPS:
+        calls += [{"kind": "loss", "problem": number, "array": n, "index": i, "step": step} for n, i in entries]
+    return [
+        *calls,
+        *({"kind": "loss", "problem": number, "array": n, "index": i, "complex": True} for n, i in entries),
     ]
-    calls += [{"kind": "loss", "problem": 0, "array": name, "index": index, "complex": True} for name, index in entries]
-    answers = ask(file, [posed], calls, adapter.gradients, time_limit)
-    real = 1 + 4 * len(entries)
-    for failure in answers.errors[:real]:
-        if failure is not None:
-            raise InvalidError(described(file, failure))
-    own = answers.gradients[0] or {}
-    losses = np.array([float(np.real(value)) for value in answers.losses[1:real]]).reshape(-1, 4)
-    wide, narrow = (losses[:, 0] - losses[:, 1]) / (2 * STEP), (losses[:, 2] - losses[:, 3]) / STEP
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """What a program's loss says of one parameter's gradient, on one problem.
+
+    Attributes:
+        values: the slopes, of those entries that were looked at.
+        uncertain: how far they may be off.
+        own: what the program gives for the same entries; None if that is no gradient of this shape.
+        parameter: the values of the parameter there.
+        indices: where these entries are.
+        shape: the parameter's.
+        scale: the norm of all slopes of the problem.
+    """
+
+    values: Array
+    uncertain: Array
+    own: Array | None
+    parameter: Array
+    indices: list[int]
+    shape: tuple[int, ...]
+    scale: float
+
+
+def _slopes(trial: Trial, answers: Answers, mine: Sequence[int]) -> tuple[dict[str, Slopes], bool]:
+    """Return the slopes of one problem, and whether they are from the complex step."""
+    given = answers.gradients[mine[0]] or {}
+    losses: list[Any] = [answers.losses[index] for index in mine[1:]]
+    count = len(losses) // (len(STEPS) + 1)
+    there = np.array([float(np.real(value)) for value in losses[: len(STEPS) * count]]).reshape(len(STEPS), count)
+    wide, narrow = (there[0] - there[1]) / (2 * STEP), (there[2] - there[3]) / STEP
     slopes = (4 * narrow - wide) / 3
     uncertain = np.abs(slopes - narrow)
-    oracle = "central differences of the program's loss"
-    exact = _complex_slopes(answers.losses[real:])
-    if exact is not None and (np.abs(exact - slopes) <= 3 * uncertain + TOLERANCE * np.abs(slopes).max()).all():
-        slopes, uncertain, oracle = exact, np.zeros_like(exact), "the complex step through the program's loss"
-    results: dict[str, ParameterResult] = {}
-    for name, array in arrays.items():
-        chosen = [k for k, (other, _) in enumerate(entries) if other == name]
-        indices = [entries[k][1] for k in chosen]
-        if name not in own or own[name].size != array.size:
-            results[name] = ParameterResult(float("nan"), False, None, "missing, or of another shape")
-            continue
-        difference = own[name].reshape(-1)[indices] - slopes[chosen]
+    exact = _complex_slopes(losses[len(STEPS) * count :])
+    complex_ = exact is not None and bool(
+        (np.abs(exact - slopes) <= 3 * uncertain + TOLERANCE * np.abs(slopes).max()).all()
+    )
+    if complex_ and exact is not None:
+        slopes, uncertain = exact, np.zeros_like(exact)
+    scale = float(np.linalg.norm(slopes))
+    found = {}
+    place = 0
+    for name, array in trial.arrays.items():
+        indices = _some(array)
+        chosen = slice(place, place + len(indices))
+        place += len(indices)
+        own = given[name].reshape(-1)[indices] if name in given and given[name].size == array.size else None
+        parameter = array.reshape(-1)[indices]
+        found[name] = Slopes(slopes[chosen], uncertain[chosen], own, parameter, indices, array.shape, scale)
+    return found, complex_
+
+
+def _result(slopes: Sequence[Slopes]) -> ParameterResult:
+    """Return the worst of one parameter's comparisons."""
+    worst = ParameterResult(0.0, True)
+    for slope in slopes:
+        if slope.own is None:
+            return ParameterResult(float("nan"), False, None, "missing, or of another shape")
+        difference = slope.own - slope.values
         distance = float(np.linalg.norm(difference))
-        size = max(float(np.linalg.norm(slopes[chosen])), 1e-3 * float(np.linalg.norm(slopes)))
+        size = max(float(np.linalg.norm(slope.values)), 1e-3 * slope.scale)
         error = distance / size if size else (float("inf") if distance else 0.0)
-        allowed = TOLERANCE + 3 * float(np.linalg.norm(uncertain[chosen])) / size if size else TOLERANCE
-        worst = np.unravel_index(indices[int(np.abs(difference).argmax())], array.shape)
-        passed = error <= allowed
-        results[name] = ParameterResult(error, passed, None if passed else tuple(map(int, worst)))
-    wrong = [name for name, result in results.items() if not result.passed]
-    diagnosis: tuple[Finding, ...] = ()
-    if wrong:
-        diagnosis = (
+        passed = error <= TOLERANCE + (3 * float(np.linalg.norm(slope.uncertain)) / size if size else 0.0)
+        where = np.unravel_index(slope.indices[int(np.abs(difference).argmax())], slope.shape)
+        if not error <= worst.relative_error:
+            worst = ParameterResult(error, passed and worst.passed, None if passed else tuple(map(int, where)))
+        elif not passed:
+            worst = replace(worst, passed=False)
+    return worst
+
+
+def _findings(found: Mapping[str, Sequence[Slopes]], wrong: Sequence[str]) -> tuple[Finding, ...]:
+    """Say that a weight penalty is missing, or that nothing can be named."""
+    penalties = {}
+    for name in wrong:
+        factors = [
+            None if slope.own is None else penalty(slope.values - slope.own, slope.parameter) for slope in found[name]
+        ]
+        if factors[0] and all(factor and abs(factor - factors[0]) <= 1e-4 * abs(factors[0]) for factor in factors):
+            penalties[name] = factors[0]
+    findings = [
+        Finding(
+            "weight penalty",
+            f"the loss has a penalty {factor / 2:.6g} Σ {name}², the gradient has not",
+            f"d{name} + {factor:.6g} * {name}",
+            "the slopes of the loss, less your gradient, are a multiple of the parameter, the same on all problems",
+        )
+        for name, factor in penalties.items()
+    ]
+    if rest := [name for name in wrong if name not in penalties]:
+        findings.append(
             Finding(
                 "the forward pass",
-                f"gradients of {', '.join(wrong)} differ from the slopes of the loss",
+                f"gradients of {', '.join(rest)} differ from the slopes of the loss",
                 "a loss that is one of: LSTM, GRU or RNN, linear output, squared error or softmax cross-entropy",
                 "no layout of your arrays makes your loss equal to one of these, so no mistake can be named:"
                 " look at the forward pass and the loss, and at LSTMCAST (output, loss, axes), first",
-            ),
+            )
         )
-    return Report(
-        not wrong,
-        oracle,
-        float(np.max([result.relative_error for result in results.values()])),
-        results,
-        diagnosis,
-        ("the loss is none that the reference knows; only its slopes could be compared",),
-    )
+    return tuple(findings)
 
 
 def _complex_slopes(losses: Sequence[Any]) -> Array | None:
@@ -102,5 +197,5 @@ def _complex_slopes(losses: Sequence[Any]) -> Array | None:
 
 
 def _some(array: Array) -> list[int]:
-    """Return up to 400 entries, evenly spread."""
+    """Return up to 100 entries, evenly spread."""
     return sorted({int(k) for k in np.linspace(0, array.size - 1, min(array.size, ENTRIES))})

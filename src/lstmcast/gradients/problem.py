@@ -29,6 +29,10 @@ class Sizes:
     H: int
     O: int
 
+    def __str__(self) -> str:
+        """Return the sizes by letter."""
+        return f"B = {self.B}, T = {self.T}, D = {self.D}, H = {self.H}, O = {self.O}"
+
 
 @dataclass(frozen=True)
 class Model:

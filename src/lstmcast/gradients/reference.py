@@ -153,7 +153,7 @@ def _compiled(statement: str) -> CodeType:
     return compile(statement, "<formula>", "exec")
 
 
-def backward(model: Model, program: Program, tape: Tape, faults: tuple[Fault, ...] = ()) -> Gradients:
+def backward(model: Model, program: Program, tape: Mapping[str, Any], faults: tuple[Fault, ...] = ()) -> Gradients:
     """Run the backward pass, with mistakes if any are given; return the gradients by role.
 
     Raises:

@@ -12,8 +12,8 @@ from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch, loss_weights
 from lstmcast.errors import InvalidError
 from lstmcast.gradients import adapter as adapters
-from lstmcast.gradients import layout
-from lstmcast.gradients.code import LAYOUT_SIZES, PASSED_SINGLE, draw, read_source
+from lstmcast.gradients.code import read_source
+from lstmcast.gradients.examination import LAYOUT_SIZES, draw, fitted
 from lstmcast.gradients.problem import Model, Problem, Sizes
 from lstmcast.gradients.process import Call, Posed, ask, described
 from lstmcast.gradients.trace import Row, rows_of
@@ -45,14 +45,11 @@ def trace_code(file: Path, steps: int, units: int, time_limit: float = 60.0) -> 
     for error in answers.errors:
         if error is not None:
             raise InvalidError(described(file, error))
-    losses = [float(np.real(value)) for value in answers.losses[:4]]
-    tolerance = PASSED_SINGLE if answers.probe.get("single") else layout.TOLERANCE
-    problems, arrays = [t.problem for t in fitting], [t.arrays for t in fitting]
-    found = layout.find(adapter, problems, arrays, losses[:3], tolerance=tolerance)
+    found = fitted(adapter, fitting, answers)
     if found is None:
         raise InvalidError(f"{file}: its loss is that of no cell known here, so its steps cannot be compared")
     problem = replace(shown.problem, parameters=found.canonical(shown.arrays, shown.problem.sizes))
-    ours = _ours(file, found.model, problem, losses[3])
+    ours = _ours(file, found.model, problem, float(np.real(answers.losses[3])))
     theirs = answers.gradients[4] or {}
     unknown = sorted(theirs.keys() - {name.removeprefix("layer 0 ") for name in ours})
     if unknown:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
 
-from lstmcast.gradients.diagnose import Case, Diagnosis, Doctor, Faults
+from lstmcast.gradients.diagnose import Case, Diagnosis, Doctor
+from lstmcast.gradients.faults import Faults, reach_of_label
 from lstmcast.gradients.layout import Layout
-from lstmcast.gradients.reference import Fault, backward
+from lstmcast.gradients.problem import Model, Sizes
+from lstmcast.gradients.reference import Fault
 from lstmcast.gradients.report import Finding
 
 KINDS = {
@@ -57,25 +59,42 @@ def inferred(layout: Layout, cases: Sequence[Case]) -> list[str]:
         order = ", ".join(layout.roles_of(array))
         side = " (out, in)" if piece.transposed else " (in, out)" if piece.parts != ("1",) else ""
         lines.append(f"{array} = {order}{side}")
-    if formula := scale_in_words(model.output == "squared", cases):
-        lines.append(f"loss = {formula}")
+    if formula := scale([(case.problem.sizes, case.k) for case in cases], model):
+        lines.append(f"loss = {formula[0]}")
     return lines
 
 
-def scale_in_words(squared: bool, cases: Sequence[Case]) -> str:
-    """Return how the loss is averaged, as a formula; empty if none fits."""
+def scale(
+    found: Sequence[tuple[Sizes, float]], model: Model, single: bool = False
+) -> tuple[str, Callable[[Sizes], float]] | None:
+    """Return how the loss is averaged, as a formula and as a function of the sizes; None if no formula fits.
+
+    Args:
+        found: the loss over the reference's, for some sizes.
+        model: the cell and its output.
+        single: the loss is in float32.
+    """
+    squared = model.output == "squared"
     what = "Σ (p - y)²" if squared else "-Σ y ln p"
-    for factor, b, t, o in product((1.0, 0.5, 2.0), (0, 1), (0, 1), (0, 1)):
-        if all(_is(case, (2 if squared else 1) * factor, b, t, o) for case in cases):
-            divisors = [name for name, used in (("B", b), ("T", t), ("O", o)) if used]
+    for factor, used in product((1.0, 0.5, 2.0), product((0, 1), repeat=3)):
+        top = (2 if squared else 1) * factor
+
+        def k(s: Sizes, top: float = top, used: tuple[int, ...] = used) -> float:
+            return top / float(s.B ** used[0] * s.T ** used[1] * s.O ** used[2])
+
+        if all(np.isclose(value, k(sizes), rtol=1e-4 if single else 1e-6) for sizes, value in found):
+            divisors = [name for name, there in zip("BTO", used, strict=True) if there]
             below = f" / ({' '.join(divisors)})" if divisors else ""
-            return f"{'' if factor == 1 else f'{factor:g} '}{what}{below}"
-    return ""
+            return f"{'' if factor == 1 else f'{factor:g} '}{what}{below}", k
+    return None
 
 
-def _is(case: Case, factor: float, b: int, t: int, o: int) -> bool:
-    s = case.problem.sizes
-    return bool(np.isclose(case.k, factor / (s.B**b * s.T**t * s.O**o), rtol=1e-6))
+def imprecise(error: float) -> Finding:
+    """Return what is to be said of a gradient that is nearly right."""
+    off = f"right to {error:.0e} only"
+    return Finding(
+        "precision", off, "right to 1e-13 or better, in float64", "the formulas are right; rounding is large"
+    )
 
 
 def explained(layout: Layout, doctor: Doctor, diagnosis: Diagnosis) -> list[Finding]:
@@ -83,21 +102,19 @@ def explained(layout: Layout, doctor: Doctor, diagnosis: Diagnosis) -> list[Find
     if not diagnosis.explanations:
         return [located(doctor, diagnosis)]
     best, *others = diagnosis.explanations
-    if not best:
-        off = f"right to {_residual(doctor, ()):.0e} only"
-        return [
-            Finding(
-                "precision", off, "right to 1e-13 or better, in float64", "the formulas are right; rounding is large"
-            )
-        ]
     proof = f"reproduces all your gradients to {_residual(doctor, best):.0e} on {len(doctor.cases)} problems"
     if len(best) > 1:
         proof += f", together with the other{'s' if len(best) > 2 else ''}"
-    if others:
-        same = [" and ".join(_formula(fault) for fault in faults) for faults in others[:3]]
-        proof += f"; equally well: {'; or '.join(same)}"
     proof += _when(doctor)
-    return [_finding(layout, doctor, fault, proof) for fault in best]
+    return [_finding(layout, doctor, fault, proof + _instead(fault, best, others)) for fault in best]
+
+
+def _instead(fault: Fault, best: Faults, others: Sequence[Faults]) -> str:
+    """Say which other mistakes would do as well, in the place of one."""
+    new = [_formula(other) for faults in others for other in faults if other not in best]
+    alike = [text for text in new if text.partition(" ")[0] in (*fault.changes, "") or len(best) == 1]
+    same = dict.fromkeys(alike)
+    return f"; equally well: {'; or '.join(list(same)[:3])}" if same else ""
 
 
 def _formula(fault: Fault) -> str:
@@ -133,9 +150,8 @@ def _residual(doctor: Doctor, faults: Faults) -> float:
     """Return the largest relative distance between the program's gradients and a mistake's."""
     worst = 0.0
     for case in doctor.cases:
-        assert case.gradients is not None
-        with np.errstate(all="ignore"):
-            found = backward(doctor.model, doctor.right, case.tape, faults)
+        found = case.answer(faults)
+        assert found is not None
         for role, own in case.gradients.items():
             distance = float(np.linalg.norm(found[role] - own))
             worst = max(worst, distance / (float(np.linalg.norm(own)) + 1e-3 * case.scale))
@@ -144,7 +160,7 @@ def _residual(doctor: Doctor, faults: Faults) -> float:
 
 def _when(doctor: Doctor) -> str:
     """Say on which problems the gradient is right nevertheless."""
-    right = [case for case in doctor.cases if not doctor.wrong(case, ())]
+    right = [case for case in doctor.cases if not case.wrong(())]
     text = ""
     if right and all(case.problem.sizes.T == 1 for case in right):
         text = "; with one step all your gradients are right"
@@ -154,31 +170,35 @@ def _when(doctor: Doctor) -> str:
 
 
 def located(doctor: Doctor, diagnosis: Diagnosis) -> Finding:
-    """Say where the mistake is, if it has no name: for which parameters, and from how many steps on."""
-    wrong: dict[int, set[str]] = {}
-    for case in doctor.cases:
-        if found := doctor.wrong(case, ()):
-            wrong.setdefault(case.problem.sizes.T, set()).update(found)
-    first = min(wrong)
-    roles = [role for role in doctor.model.roles if role in wrong[first]]
-    right = [role for role in doctor.model.roles if role not in wrong[first]]
+    """Say where the mistake is, if it has no name: for which parameters, from how many steps on, in which formula."""
+    first = min(case.problem.sizes.T for case in doctor.cases if case.wrong(()))
+    stage = doctor.stage(first)
+    wrong = frozenset().union(*(case.wrong(()) for case in stage))
+    roles = [role for role in doctor.model.roles if role in wrong]
+    # what is zero by right says nothing
+    seen = {role for case in stage for role in case.gradients if case.reference[role].any()}
+    right = [role for role in doctor.model.roles if role in seen - wrong]
     evidence = "wrong already with one step" if first == 1 else f"right with fewer steps, wrong from {first} steps on"
     evidence += f"; right for: {', '.join(map(role_in_words, right)) or 'none'}; no known mistake reproduces them"
+    lines = [doctor.right[label] for label in diagnosis.suspects]
+    if lines:
+        evidence += "; with other values in one of these formulas, whichever, they would be reproduced"
+    else:
+        evidence += "; no single formula can be all that is wrong"
+        lines = _concerned(doctor, roles, first)
     if diagnosis.partial:
         some = ", ".join(_formula(fault) for fault in diagnosis.partial)
         evidence += f"; a part of it (not necessarily the right part) is reproduced by {some}"
     return Finding(
         "local formula" if first == 1 else "path back through time",
         f"the gradient is wrong for: {', '.join(map(role_in_words, roles))}",
-        "\n".join(_concerned(doctor, roles, first)[:8]),
+        "\n".join(lines),
         evidence,
     )
 
 
 def _concerned(doctor: Doctor, wrong: Sequence[str], steps: int) -> list[str]:
     """Return the right formulas that only the wrong gradients depend on."""
-    from lstmcast.gradients.diagnose import reach_of_label
-
     reached = {label: reach_of_label(doctor.model, label, steps == 1) for label in doctor.right}
     lines = [doctor.right[label] for label, roles in reached.items() if roles and roles <= set(wrong)]
     return lines or list(doctor.right.values())

@@ -28,24 +28,24 @@ def backward(p, cache, y):
     g = {k: np.zeros_like(v) for k, v in p.items()}
     dh_next = np.zeros_like(cache[0][1])
     for t in reversed(range(T)):
-        x, h_prev, r, z, n, m, h, out = cache[t]
-        dout = (out - y[:, t]) / (B * T)
-        g["V"] += h.T @ dout
-        g["d"] += dout.sum(0)
-        dh = dout @ p["V"].T + dh_next
-        dn = dh * (1 - z)
-        dz = dh * (h_prev - n)
-        dan = dn * (1 - n ** 2)
-        dr = dan * m
-        dar = dr * r * (1 - r)
-        daz = dz * z * (1 - z)
-        dgx = np.hstack([dar, daz, dan])
-        dgh = np.hstack([dar, daz, dan * r])
-        g["W"] += x.T @ dgx
-        g["U"] += h_prev.T @ dgh
-        g["b"] += dgx.sum(0)
-        g["c"] += dgh.sum(0)
-        dh_next = dgh @ p["U"].T + dh * z
+        x, h_prev, r, z, n, m, h, out = cache[t]  # is: dy, dWy, dn, dz, dan, dr, dar, daz, dv, dWx_r, dWx_z, dWx_n, dWh_r, dWh_z, dWh_n, dh_next
+        dout = (out - y[:, t]) / (B * T)  # is: dy
+        g["V"] += h.T @ dout  # is: dWy
+        g["d"] += dout.sum(0)  # is: dby
+        dh = dout @ p["V"].T + dh_next  # is: dh
+        dn = dh * (1 - z)  # is: dn
+        dz = dh * (h_prev - n)  # is: dz
+        dan = dn * (1 - n ** 2)  # is: dan
+        dr = dan * m  # is: dr
+        dar = dr * r * (1 - r)  # is: dar
+        daz = dz * z * (1 - z)  # is: daz
+        dgx = np.hstack([dar, daz, dan])  # is: dWx_r, dWx_z, dWx_n, db_r, db_z, db_n
+        dgh = np.hstack([dar, daz, dan * r])  # is: dv, dWh_r, dWh_z, dWh_n, dbh_r, dbh_z, dbh_n, dh_next
+        g["W"] += x.T @ dgx  # is: dWx_r, dWx_z, dWx_n
+        g["U"] += h_prev.T @ dgh  # is: dWh_r, dWh_z, dWh_n
+        g["b"] += dgx.sum(0)  # is: db_r, db_z, db_n
+        g["c"] += dgh.sum(0)  # is: dbh_r, dbh_z, dbh_n
+        dh_next = dgh @ p["U"].T + dh * z  # is: dh_next
     return g
 
 

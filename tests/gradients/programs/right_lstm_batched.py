@@ -33,36 +33,36 @@ def backward(p, xs, ts, cache):
     dh_next = np.zeros_like(cache["h"][0])
     dc_next = np.zeros_like(cache["h"][0])
     for t in reversed(range(T)):
-        i, f, o, g, tc = cache["i"][t], cache["f"][t], cache["o"][t], cache["g"][t], cache["tc"][t]
-        h, h_prev, c_prev = cache["h"][t], cache["h_prev"][t], cache["c_prev"][t]
+        i, f, o, g, tc = cache["i"][t], cache["f"][t], cache["o"][t], cache["g"][t], cache["tc"][t]  # is: do, dc, di, dg, df, dai, daf, dag, dao, dc_next
+        h, h_prev, c_prev = cache["h"][t], cache["h_prev"][t], cache["c_prev"][t]  # is: dWy, df, dWh_i, dWh_f, dWh_g, dWh_o
         x = xs[t]
-        dy = (cache["y"][t] - ts[t]) / B
-        grads["Wy"] += h.T @ dy
-        grads["by"] += dy.sum(axis=0)
-        dh = dy @ p["Wy"].T + dh_next
-        do = dh * tc
-        dc = dc_next + dh * o * (1 - tc ** 2)
-        di = dc * g
-        df = dc * c_prev
-        dg = dc * i
-        dai = di * i * (1 - i)
-        daf = df * f * (1 - f)
-        dao = do * o * (1 - o)
-        dag = dg * (1 - g ** 2)
-        grads["Wxi"] += x.T @ dai
-        grads["Wxf"] += x.T @ daf
-        grads["Wxo"] += x.T @ dao
-        grads["Wxg"] += x.T @ dag
-        grads["Whi"] += h_prev.T @ dai
-        grads["Whf"] += h_prev.T @ daf
-        grads["Who"] += h_prev.T @ dao
-        grads["Whg"] += h_prev.T @ dag
-        grads["bi"] += dai.sum(axis=0)
-        grads["bf"] += daf.sum(axis=0)
-        grads["bo"] += dao.sum(axis=0)
-        grads["bg"] += dag.sum(axis=0)
-        dh_next = dai @ p["Whi"].T + daf @ p["Whf"].T + dao @ p["Who"].T + dag @ p["Whg"].T
-        dc_next = dc * f
+        dy = (cache["y"][t] - ts[t]) / B  # is: dy
+        grads["Wy"] += h.T @ dy  # is: dWy
+        grads["by"] += dy.sum(axis=0)  # is: dby
+        dh = dy @ p["Wy"].T + dh_next  # is: dh
+        do = dh * tc  # is: do
+        dc = dc_next + dh * o * (1 - tc ** 2)  # is: dc
+        di = dc * g  # is: di
+        df = dc * c_prev  # is: df
+        dg = dc * i  # is: dg
+        dai = di * i * (1 - i)  # is: dai
+        daf = df * f * (1 - f)  # is: daf
+        dao = do * o * (1 - o)  # is: dao
+        dag = dg * (1 - g ** 2)  # is: dag
+        grads["Wxi"] += x.T @ dai  # is: dWx_i
+        grads["Wxf"] += x.T @ daf  # is: dWx_f
+        grads["Wxo"] += x.T @ dao  # is: dWx_o
+        grads["Wxg"] += x.T @ dag  # is: dWx_g
+        grads["Whi"] += h_prev.T @ dai  # is: dWh_i
+        grads["Whf"] += h_prev.T @ daf  # is: dWh_f
+        grads["Who"] += h_prev.T @ dao  # is: dWh_o
+        grads["Whg"] += h_prev.T @ dag  # is: dWh_g
+        grads["bi"] += dai.sum(axis=0)  # is: db_i
+        grads["bf"] += daf.sum(axis=0)  # is: db_f
+        grads["bo"] += dao.sum(axis=0)  # is: db_o
+        grads["bg"] += dag.sum(axis=0)  # is: db_g
+        dh_next = dai @ p["Whi"].T + daf @ p["Whf"].T + dao @ p["Who"].T + dag @ p["Whg"].T  # is: dh_next
+        dc_next = dc * f  # is: dc_next
     return grads
 
 

@@ -19,21 +19,21 @@ def forward(p, X, h):
 
 def backward(p, X, Y, hs, probs):
     B, T = X.shape[0], X.shape[1]
-    dW1, dW2, dW3 = np.zeros_like(p["W1"]), np.zeros_like(p["W2"]), np.zeros_like(p["W3"])
-    db1, db2 = np.zeros_like(p["b1"]), np.zeros_like(p["b2"])
+    dW1, dW2, dW3 = np.zeros_like(p["W1"]), np.zeros_like(p["W2"]), np.zeros_like(p["W3"])  # is: dWx_h, dWh_h, dWy
+    db1, db2 = np.zeros_like(p["b1"]), np.zeros_like(p["b2"])  # is: db_h, dby
     dh_prev = np.zeros_like(hs[0])
     for t in reversed(range(T)):
-        dlogits = probs[t].copy()
-        dlogits[np.arange(B), Y[:, t]] -= 1
-        dlogits /= B
-        dW3 += hs[t + 1].T @ dlogits
-        db2 += dlogits.sum(axis=0)
-        dh = dlogits @ p["W3"].T + dh_prev
-        dz = (1 - hs[t + 1] * hs[t + 1]) * dh
-        dW1 += X[:, t].T @ dz
-        dW2 += hs[t].T @ dz
-        db1 += dz.sum(axis=0)
-        dh_prev = dz @ p["W2"].T
+        dlogits = probs[t].copy()  # is: dy
+        dlogits[np.arange(B), Y[:, t]] -= 1  # is: dy
+        dlogits /= B  # is: dy
+        dW3 += hs[t + 1].T @ dlogits  # is: dWy
+        db2 += dlogits.sum(axis=0)  # is: dby
+        dh = dlogits @ p["W3"].T + dh_prev  # is: dh
+        dz = (1 - hs[t + 1] * hs[t + 1]) * dh  # is: dah
+        dW1 += X[:, t].T @ dz  # is: dWx_h
+        dW2 += hs[t].T @ dz  # is: dWh_h
+        db1 += dz.sum(axis=0)  # is: db_h
+        dh_prev = dz @ p["W2"].T  # is: dh_next
     return {"W1": dW1, "W2": dW2, "W3": dW3, "b1": db1, "b2": db2}
 
 

@@ -33,22 +33,22 @@ def backward(W_gates, b_gates, W_new, b_new, W_y, store, probs, labels):
     db_new = np.zeros(b_new.shape)
     dW_y = np.zeros(W_y.shape)
     N = W_y.shape[0]
-    dscores = (probs - labels) / (n * steps)
+    dscores = (probs - labels) / (n * steps)  # is: dy
     dstate = 0.0
     for k in range(steps)[::-1]:
-        xh, xrh, u, r, new, before, after = store[k]
-        dW_y += after.T.dot(dscores[:, k])
-        dafter = dscores[:, k].dot(W_y.T) + dstate
-        dnew = dafter * u * (1 - new * new)
-        du = dafter * (new - before) * (u - u * u)
-        dW_new += xrh.T.dot(dnew)
-        db_new += dnew.sum(axis=0)
-        drh = dnew.dot(W_new.T)[:, -N:]
-        dr = drh * before * (r - r * r)
-        dgates = np.concatenate([du, dr], axis=1)
-        dW_gates += xh.T.dot(dgates)
-        db_gates += dgates.sum(axis=0)
-        dstate = dgates.dot(W_gates.T)[:, -N:] + drh * r + dafter * (1 - u)
+        xh, xrh, u, r, new, before, after = store[k]  # is: dWy, dn, dz, dan, dr, dar, daz, dWx_r, dWx_z, dWx_n, dWh_r, dWh_z, dWh_n, dh_next
+        dW_y += after.T.dot(dscores[:, k])  # is: dWy
+        dafter = dscores[:, k].dot(W_y.T) + dstate  # is: dh
+        dnew = dafter * u * (1 - new * new)  # is: dn, dan
+        du = dafter * (new - before) * (u - u * u)  # is: dz, daz
+        dW_new += xrh.T.dot(dnew)  # is: dWx_n, dWh_n
+        db_new += dnew.sum(axis=0)  # is: db_n
+        drh = dnew.dot(W_new.T)[:, -N:]  # is: ds
+        dr = drh * before * (r - r * r)  # is: dr, dar
+        dgates = np.concatenate([du, dr], axis=1)  # is: dWx_r, dWx_z, dWh_r, dWh_z, db_r, db_z, dh_next
+        dW_gates += xh.T.dot(dgates)  # is: dWx_r, dWx_z, dWh_r, dWh_z
+        db_gates += dgates.sum(axis=0)  # is: db_r, db_z
+        dstate = dgates.dot(W_gates.T)[:, -N:] + drh * r + dafter * (1 - u)  # is: dh_next
     return dW_gates, db_gates, dW_new, db_new, dW_y
 
 

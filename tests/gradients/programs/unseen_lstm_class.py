@@ -35,23 +35,23 @@ class LSTM:
         future_hidden = np.zeros_like(self.memory[0]["hidden"])
         future_cell = np.zeros_like(future_hidden)
         for error, step in zip(errors[::-1], self.memory[::-1]):
-            act, squashed = step["act"], step["squashed"]
-            grad_out += np.dot(step["hidden"].T, error)
-            grad_bias += np.sum(error, axis=0)
-            to_hidden = np.dot(error, self.w_out.T) + future_hidden
-            to_cell = future_cell + to_hidden * act["output"] * (1 - np.square(squashed))
+            act, squashed = step["act"], step["squashed"]  # is: do, dc, di, dg, df, dai, daf, dag, dao, dc_next
+            grad_out += np.dot(step["hidden"].T, error)  # is: dWy
+            grad_bias += np.sum(error, axis=0)  # is: dby
+            to_hidden = np.dot(error, self.w_out.T) + future_hidden  # is: dh
+            to_cell = future_cell + to_hidden * act["output"] * (1 - np.square(squashed))  # is: dc
             delta = {}
-            delta["forget"] = to_cell * step["old"] * act["forget"] * (1 - act["forget"])
-            delta["input"] = to_cell * act["candidate"] * act["input"] * (1 - act["input"])
-            delta["output"] = to_hidden * squashed * act["output"] * (1 - act["output"])
-            delta["candidate"] = to_cell * act["input"] * (1 - np.square(act["candidate"]))
-            to_joined = np.zeros_like(step["joined"])
+            delta["forget"] = to_cell * step["old"] * act["forget"] * (1 - act["forget"])  # is: df, daf
+            delta["input"] = to_cell * act["candidate"] * act["input"] * (1 - act["input"])  # is: di, dai
+            delta["output"] = to_hidden * squashed * act["output"] * (1 - act["output"])  # is: do, dao
+            delta["candidate"] = to_cell * act["input"] * (1 - np.square(act["candidate"]))  # is: dg, dag
+            to_joined = np.zeros_like(step["joined"])  # is: dh_next
             for gate in self.gates:
-                grad_w[gate] += np.dot(step["joined"].T, delta[gate])
-                grad_b[gate] += np.sum(delta[gate], axis=0)
-                to_joined += np.dot(delta[gate], self.w[gate].T)
-            future_hidden = to_joined[:, :self.hidden]
-            future_cell = act["forget"] * to_cell
+                grad_w[gate] += np.dot(step["joined"].T, delta[gate])  # is: dWx_i, dWx_f, dWx_g, dWx_o, dWh_i, dWh_f, dWh_g, dWh_o
+                grad_b[gate] += np.sum(delta[gate], axis=0)  # is: db_i, db_f, db_g, db_o
+                to_joined += np.dot(delta[gate], self.w[gate].T)  # is: dh_next
+            future_hidden = to_joined[:, :self.hidden]  # is: dh_next
+            future_cell = act["forget"] * to_cell  # is: dc_next
         grads = {"w_" + gate: grad_w[gate] for gate in self.gates}
         grads.update({"b_" + gate: grad_b[gate] for gate in self.gates})
         grads.update(w_out=grad_out, b_out=grad_bias)

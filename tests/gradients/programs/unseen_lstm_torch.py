@@ -29,25 +29,25 @@ def dtanh(s):
 
 def backward(p, x, y, hs, cs, gates, out):
     grads = {name: torch.zeros_like(value) for name, value in p.items()}
-    error = out - y
-    grads["V"] = error @ hs[-1].t()
-    grads["a"] = error.clone()
-    dh = p["V"].t() @ error
+    error = out - y  # is: dy
+    grads["V"] = error @ hs[-1].t()  # is: dWy
+    grads["a"] = error.clone()  # is: dby
+    dh = p["V"].t() @ error  # is: dh
     dc = torch.zeros_like(dh)
     for t in range(x.shape[0] - 1, -1, -1):
-        i, f, g, o = gates[t]
-        tanh_c = torch.tanh(cs[t + 1])
-        delta_o = dh * tanh_c * dsigmoid(o)
-        dc = dc + dh * o * dtanh(tanh_c)
-        delta_f = dc * cs[t] * dsigmoid(f)
-        delta_i = dc * g * dsigmoid(i)
-        delta_g = dc * i * dtanh(g)
-        for name, delta in (("i", delta_i), ("f", delta_f), ("g", delta_g), ("o", delta_o)):
-            grads["W_" + name] += delta @ x[t].t()
-            grads["U_" + name] += delta @ hs[t].t()
-            grads["b_" + name] += delta
-        dh = p["U_i"].t() @ delta_i + p["U_f"].t() @ delta_f + p["U_g"].t() @ delta_g + p["U_o"].t() @ delta_o
-        dc = dc * f
+        i, f, g, o = gates[t]  # is: do, dc, di, dg, df, dai, daf, dag, dao, dc_next
+        tanh_c = torch.tanh(cs[t + 1])  # is: do, dc
+        delta_o = dh * tanh_c * dsigmoid(o)  # is: do, dao
+        dc = dc + dh * o * dtanh(tanh_c)  # is: dc
+        delta_f = dc * cs[t] * dsigmoid(f)  # is: df, daf
+        delta_i = dc * g * dsigmoid(i)  # is: di, dai
+        delta_g = dc * i * dtanh(g)  # is: dg, dag
+        for name, delta in (("i", delta_i), ("f", delta_f), ("g", delta_g), ("o", delta_o)):  # is: dWx_i, dWx_f, dWx_g, dWx_o, dWh_i, dWh_f, dWh_g, dWh_o, db_i, db_f, db_g, db_o
+            grads["W_" + name] += delta @ x[t].t()  # is: dWx_i, dWx_f, dWx_g, dWx_o
+            grads["U_" + name] += delta @ hs[t].t()  # is: dWh_i, dWh_f, dWh_g, dWh_o
+            grads["b_" + name] += delta  # is: db_i, db_f, db_g, db_o
+        dh = p["U_i"].t() @ delta_i + p["U_f"].t() @ delta_f + p["U_g"].t() @ delta_g + p["U_o"].t() @ delta_o  # is: dh_next
+        dc = dc * f  # is: dc_next
     return grads
 
 

@@ -19,16 +19,16 @@ def backward(net, inp, hid, prob, wanted):
     gb, gc = np.zeros_like(net["b"]), np.zeros_like(net["c"])
     later = np.zeros_like(hid[0])
     for t in reversed(range(len(wanted))):
-        go = prob[t].copy()
-        go[wanted[t]] -= 1
-        gV += np.dot(go, hid[t].T)
-        gc += go
-        gh = np.dot(net["V"].T, go) + later
-        ga = (1 - hid[t] * hid[t]) * gh
-        gb += ga
-        gU += np.dot(ga, inp[t].T)
-        gW += np.dot(ga, hid[t - 1].T)
-        later = np.dot(net["W"].T, ga)
+        go = prob[t].copy()  # is: dy
+        go[wanted[t]] -= 1  # is: dy
+        gV += np.dot(go, hid[t].T)  # is: dWy
+        gc += go  # is: dby
+        gh = np.dot(net["V"].T, go) + later  # is: dh
+        ga = (1 - hid[t] * hid[t]) * gh  # is: dah
+        gb += ga  # is: db_h
+        gU += np.dot(ga, inp[t].T)  # is: dWx_h
+        gW += np.dot(ga, hid[t - 1].T)  # is: dWh_h
+        later = np.dot(net["W"].T, ga)  # is: dh_next
     return {"U": gU, "W": gW, "V": gV, "b": gb, "c": gc}
 
 
