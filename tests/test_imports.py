@@ -28,6 +28,7 @@ OUTSIDE = {
     "torch": {"training", "network", "gradients", "pipeline"},
     "matplotlib": {"reports"},
     "jinja2": {"reports"},
+    "mlflow": {"training"},
     "onnxruntime": {"network"},
     "onnxscript": {"network"},
     "markupsafe": {"reports"},
@@ -36,7 +37,9 @@ OUTSIDE = {
     "rich": {"cli", "reports"},
     "yaml": {"config", "builder"},
     "safetensors": {"training"},
+    "PIL": {"training"},
     "pandas": set(),
+    "tensorboard": set(),
     "scipy": set(),
 }
 

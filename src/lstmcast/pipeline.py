@@ -29,10 +29,12 @@ from lstmcast.errors import ExitCode, InvalidError
 from lstmcast.forecasting.evaluate import HORIZONS, Evaluation, evaluate
 from lstmcast.forecasting.table import rollout_csv
 from lstmcast.forecasting.tokens import TokenEvaluation, evaluate_tokens
+from lstmcast.reports.records import flatten
 from lstmcast.runs import Run
 from lstmcast.stop import StopRequest
 from lstmcast.training import distributed
 from lstmcast.training.checkpoints import Checkpoint
+from lstmcast.training.trackers import Tracking, require
 from lstmcast.training.trainer import Record, Trainer, fit
 
 # seconds between two saves of the state that --resume goes on from
@@ -74,6 +76,7 @@ class Training:
         Raises:
             LstmcastError: if anything in the config or the data is wrong.
         """
+        require(config.tracker)
         self.config = config
         self.dataset = make_dataset(config, max(HORIZONS))
         self.engine = make_network_engine(config, self.dataset.features)
@@ -162,11 +165,14 @@ class Training:
         def save_best() -> None:
             save_trained(run.best, self.trainer.parameters(), self.config, self.dataset)
 
-        with stop.listening():
+        with stop.listening(), Tracking(warn) as tracking:
+            settings = flatten(self.config.model_dump(mode="json"))
+            tracking.start(self.config.tracker, run.path, settings, self.trainer.step)
             with runs.writing(run.metrics), run.metrics.open("a", encoding="utf-8", buffering=1) as metrics:
 
                 def record_step(record: Record) -> None:
                     metrics.write(runs.to_json(record.as_json(), indent=None) + "\n")
+                    tracking.record(record.as_json())
                     on_record(record)
 
                 outcome = fit(
@@ -186,6 +192,8 @@ class Training:
             evaluation = None
             if outcome.status != "stopped":
                 evaluation = self._finish(run, warn)
+                tracking.finish(self.trainer.step, evaluation.summary(), sorted(run.path.glob("*.png")))
+            tracking.close(outcome.status)
         ends = {"finished": ExitCode.DONE, "diverged": ExitCode.DIVERGED}
         # another process may have been the one that was told to stop
         exit_code = ends.get(outcome.status, stop.exit_code or ExitCode.STOPPED)

@@ -14,6 +14,7 @@ from lstmcast.settings import Section
 from lstmcast.training.optimizers import OptimizerSettings
 from lstmcast.training.schedules import Constant, ScheduleSettings
 from lstmcast.training.settings import TrainingSettings
+from lstmcast.training.trackers import TrackerName
 
 
 class Config(Section):
@@ -25,6 +26,7 @@ class Config(Section):
     optimizer: OptimizerSettings = Field(description="the optimizer")
     schedule: ScheduleSettings = Field(Constant(kind="constant"), description="the learning rate's schedule")
     training: TrainingSettings = Field(description="the training loop")
+    tracker: list[TrackerName] = Field([], max_length=2, description="other tools that show the training as it goes")
 
     @property
     def generator(self) -> NumericSettings | Text:
@@ -52,6 +54,8 @@ class Config(Section):
         """Yield each combination that makes no sense: the key at fault and what is wrong."""
         data, optimizer, schedule, training = self.data, self.optimizer, self.schedule, self.training
         held_out = getattr(self.generator, "validation_share", 0) or getattr(self.generator, "validation_sequences", 0)
+        if len(set(self.tracker)) < len(self.tracker):
+            yield "tracker", "the same tracker stands there twice"
         if optimizer.kind == "lbfgs" and training.clip:
             yield (
                 "training.clip",

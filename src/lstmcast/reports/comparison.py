@@ -22,6 +22,8 @@ RESAMPLES = 10_000
 MAX_EXACT_PAIRS = 16
 # configs that differ in more keys than these are called by a run's name
 MAX_LABELLED = 8
+# keys that make no other config: it is trained again, or watched by other tools
+ASIDE = ("seed", "tracker")
 # statuses of runs whose scores are final
 DONE = ("finished", "diverged")
 
@@ -198,7 +200,7 @@ def compare(records: Sequence[Record], metric: str) -> Comparison:
     by_config: dict[str, dict[int, Record]] = {}
     repeated = []
     for record in scored:
-        config = {key: value for key, value in record.settings.items() if key != "seed"}
+        config = {key: value for key, value in record.settings.items() if key not in ASIDE}
         # a run whose config is lost is like no other
         identity = json.dumps(config, sort_keys=True) if config else str(record.run.path)
         runs = by_config.setdefault(identity, {})
@@ -224,11 +226,11 @@ def compare(records: Sequence[Record], metric: str) -> Comparison:
 
 
 def differing(settings: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the keys, seed aside, whose values are not the same in all configs.
+    """Return the keys, seed and tracker aside, whose values are not the same in all configs.
 
     Where a section's kind differs, so do the keys that only one kind has; they go without saying.
     """
-    keys = dict.fromkeys(key for each in settings for key in each if key != "seed")
+    keys = dict.fromkeys(key for each in settings for key in each if key not in ASIDE)
     found = [key for key in keys if any(each.get(key) != settings[0].get(key) for each in settings)]
     kinds = {key.removesuffix("kind") for key in found if key.endswith(".kind")}
 
