@@ -146,8 +146,10 @@ def test_bad_arguments(cli, two, arguments, code, needle):
     cli("predict", two.path, *(text.replace("DATA", data) for text in arguments)).refused(code, needle)
 
 
-def test_intervals_hold_a_share_of_the_paths(cli, bins, tmp_path):
-    arguments = ("predict", bins.path, "--future", 6, "--format", "json")
+@pytest.mark.parametrize("name", ["two", "bins"])
+def test_bands_lie_around_the_forecast(cli, request, name, tmp_path):
+    run = request.getfixturevalue(name).path
+    arguments = ("predict", run, "--future", 6, "--format", "json")
     plain, narrow, wide = (
         cli(*arguments, *option).done().json for option in ((), ("--interval", 0.3), ("--interval", 0.9))
     )
@@ -156,14 +158,30 @@ def test_intervals_hold_a_share_of_the_paths(cli, bins, tmp_path):
     bounds = [np.array(part) for part in (wide["lower"], narrow["lower"], narrow["upper"], wide["upper"])]
     assert all((lower <= upper).all() for lower, upper in itertools.pairwise(bounds))
     assert (bounds[0] < bounds[-1]).any()
-    rows = cli("predict", bins.path, "--future", 6, "--interval", 0.9).done().rows
-    for name, key in (("value", "series"), ("lower", "lower"), ("upper", "upper")):
-        assert [float(row[name]) for row in rows] == np.array(wide[key]).T.ravel().tolist()
-    cli("predict", bins.path, "--future", 6, "--interval", 0.9, "--format", "npz", "-o", tmp_path / "f.npz").done()
+    rows = cli("predict", run, "--future", 6, "--interval", 0.9).done().rows
+    for column, key in (("value", "series"), ("lower", "lower"), ("upper", "upper")):
+        assert [float(row[column]) for row in rows] == np.array(wide[key]).T.ravel().tolist()
+    cli("predict", run, "--future", 6, "--interval", 0.9, "--format", "npz", "-o", tmp_path / "f.npz").done()
     with np.load(tmp_path / "f.npz") as file:
         assert file["lower"].tolist() == wide["lower"]
         assert file["upper"].tolist() == wide["upper"]
-    assert cli(*arguments, "--samples", 7).done().json["series"] != plain["series"]
+    again = cli(*arguments, "--samples", 7).done().json["series"]
+    assert (again != plain["series"]) == (name == "bins")
+
+
+def test_bands_end_where_nothing_is_known_of_the_error(cli, two, tmp_path):
+    longest = ("predict", two.path, "--interval", 0.9, "--future")
+    assert len(cli(*longest, 12).done().rows) == 24
+    cli(*longest, 13).refused(2, "enough for 12 steps ahead", "lower --future to 12")
+    # the bands are the run's, wherever a forecast starts
+    data = rewrite(two.config.with_name("two.csv"), tmp_path / "late.csv", {"a": "a", "b": "b"}, last=20)
+    picture = tmp_path / "bands.svg"
+    expected, outcome = (cli(*longest, 12, *more).done() for more in ((), ("--data", data, "--plot", picture)))
+    for ours, theirs in zip(outcome.rows, expected.rows, strict=True):
+        width = float(ours["upper"]) - float(ours["value"])
+        assert width == pytest.approx(float(theirs["upper"]) - float(theirs["value"]), abs=1e-9)
+        assert width > 0
+    assert picture.exists()
 
 
 def test_text_has_no_values_to_forecast(cli, letters):

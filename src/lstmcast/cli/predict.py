@@ -36,7 +36,7 @@ def predict(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the forecast into this .png, .svg or .pdf file.")] = None,
     interval: Annotated[
-        float | None, typer.Option(help="Add bands with this share, between 0 and 1, of a categorical network's paths.")
+        float | None, typer.Option(help="Add bands that hold the truth with this probability, between 0 and 1.")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, max=100_000, help="Paths drawn from a categorical network.")] = 100,
     output_dir: OutputDir = OUTPUTS,
@@ -59,18 +59,19 @@ def predict(
 
     from lstmcast import runs
     from lstmcast.builder import load_forecaster
+    from lstmcast.forecasting.intervals import calibrate
     from lstmcast.forecasting.table import series_label
 
     found = runs.find(run, output_dir)
     trained = load_forecaster(found, "predict")
     forecaster = dataclasses.replace(trained.forecaster, paths=samples)
-    if interval is not None and forecaster.bins is None:
-        raise UsageError(
-            f"--interval: {found.path} forecasts one value a step",
-            "bands are drawn from a network with model.output: categorical",
-        )
+    dataset = trained.dataset() if data is None or interval is not None else None
+    margins = None
+    if interval is not None:
+        assert dataset is not None
+        margins = calibrate(forecaster, dataset.test, future, interval)
     if data is None:
-        dataset = trained.dataset()
+        assert dataset is not None
         history = trained.scaler.invert(dataset.test.rows[:, : dataset.test.known])
         notes = dataset.notes
     else:
@@ -79,9 +80,8 @@ def predict(
         say(f"warning: {note}")
     N, _, F = history.shape
     labels = [series_label(n, f, N, trained.columns) for n in range(N) for f in range(F)]
-    half_bin = trained.scaler.scale * (forecaster.bins.width / 2 if forecaster.bins else 0.0)
     paths = forecaster.stream_paths(trained.scaler.apply(history))
-    chunks = _chunks((_forecast(trained.scaler.invert(step), interval, half_bin) for step in paths), future)
+    chunks = _chunks(_steps(paths, trained, interval, margins), future)
     kept: list[Array] = []
     if format == "csv":
         text = _csv(chunks, labels, kept if plot else None, BAND if interval else ())
@@ -168,16 +168,17 @@ def _own_data(
     return history, forecaster, notes
 
 
-def _forecast(paths: Array, interval: float | None, half_bin: Array) -> Array:
-    """Reduce paths ``(N, M, F)`` to their mean, and the bands if asked: ``(N, F, 1 or 3)``."""
-    import numpy as np
+def _steps(paths: Iterator[Array], trained: Trained, level: float | None, margins: Array | None) -> Iterator[Array]:
+    """Reduce the paths ``(N, M, F)`` of each step to their mean, and the band if asked: ``(N, F, 1 or 3)``."""
+    from lstmcast.forecasting.intervals import band, widen
 
-    parts = [paths.mean(axis=1)]
-    if interval is not None:
-        low, high = np.quantile(paths, [(1 - interval) / 2, (1 + interval) / 2], axis=1)
-        # a path says which bin, not where in it
-        parts += [np.minimum(low - half_bin, parts[0]), np.maximum(high + half_bin, parts[0])]
-    return np.stack(parts, axis=-1)
+    bins, scale = trained.forecaster.bins, trained.scaler.scale
+    own = map(trained.scaler.invert, paths)
+    if level is None or margins is None:
+        yield from (step.mean(axis=1)[..., None] for step in own)
+        return
+    half_bin = scale * (bins.width / 2 if bins else 0.0)
+    yield from (widen(band(step, level, half_bin), margin * scale) for step, margin in zip(own, margins, strict=False))
 
 
 def _chunks(steps: Iterator[Array], future: int) -> Iterator[Array]:

@@ -50,6 +50,11 @@ class Forecaster:
     paths: int = 100
     seed: int = 0
 
+    @property
+    def least(self) -> int:
+        """The values that a forecast needs to start from."""
+        return (self.sliding or 1) + self.horizon - 1
+
     def next_step(self, rows: Array, start: int = 0) -> Array:
         """Forecast the values of ``rows`` (N, L, F) from the true values up to ``horizon`` steps before each.
 
@@ -63,9 +68,8 @@ class Forecaster:
             outputs = self.engine.predict(self.inputs(rows, steps))[:, : -self.horizon]
             forecasts[:, self.horizon :] = self._values(self._expected(outputs), steps[self.horizon :])
             return forecasts
-        needed = self.sliding + self.horizon - 1
-        first = max(start, needed)
-        inputs, _ = windows(self.inputs(rows, steps)[:, first - needed :], self.sliding, self.horizon)
+        first = max(start, self.least)
+        inputs, _ = windows(self.inputs(rows, steps)[:, first - self.least :], self.sliding, self.horizon)
         for row, row_inputs in zip(forecasts, inputs, strict=True):
             for begin in range(0, len(row_inputs), CHUNK):
                 part = self.engine.predict(row_inputs[begin : begin + CHUNK])[:, -1]
@@ -110,10 +114,9 @@ class Forecaster:
         The arguments are those of `stream`.
         """
         N, T, _ = history.shape
-        needed = (self.sliding or 1) + self.horizon - 1
-        if needed > T:
-            raise InvalidError(f"data: a forecast needs {needed} values to start from, here are {T}")
-        read = min(T, max(self.context, needed) if self.sliding is None else needed)
+        if self.least > T:
+            raise InvalidError(f"data: a forecast needs {self.least} values to start from, here are {T}")
+        read = min(T, max(self.context, self.least) if self.sliding is None else self.least)
         end = np.broadcast_to(np.asarray(first) + T, N)
         inputs = self.inputs(history[:, T - read :], end[:, None] + np.arange(-read, 0))
         if self.bins is None:
