@@ -32,6 +32,10 @@ def test_create_makes_the_folders(tmp_path):
     assert run.last.parent.is_dir()
     with pytest.raises(UsageError, match="is there already") as caught:
         create(tmp_path / "a" / "b", "run", "stem")
+    assert caught.value.hint == "choose another name"  # nothing in it to go on with
+    run.write_manifest()
+    with pytest.raises(UsageError, match="is there already") as caught:
+        create(tmp_path / "a" / "b", "run", "stem")
     assert f"--resume {run.path}" in caught.value.hint
 
 

@@ -25,10 +25,15 @@ from lstmcast.forecasting.tokens import score_tokens
 from lstmcast.network.engine import Engine, EngineName, make_engine
 from lstmcast.network.parameters import Parameters
 from lstmcast.runs import Run
-from lstmcast.training.checkpoints import Checkpoint
+from lstmcast.training.checkpoints import Checkpoint, check_like
 
 if TYPE_CHECKING:
     from lstmcast.training.trainer import Trainer
+
+# no config or checkpoint of a stranger makes us ask for more memory than this
+MAX_PARAMETERS = 10**8
+MAX_FEATURES = 4096
+MAX_SYMBOLS = 2**16
 
 
 def make_dataset(config: Config, future: int = 0) -> Dataset | Tokens:
@@ -38,8 +43,14 @@ def make_dataset(config: Config, future: int = 0) -> Dataset | Tokens:
 
 
 def make_network_engine(config: Config, features: int, engine: EngineName | None = None) -> Engine:
-    """Build the network with its seeded parameters, in the config's engine or another."""
+    """Build the network with its seeded parameters, in the config's engine or another.
+
+    Raises:
+        InvalidError: if it is too large.
+    """
     network = config.model.network(features, config.known_features)
+    if network.size > MAX_PARAMETERS:
+        raise InvalidError(f"model: {network.size:,} parameters; at most {MAX_PARAMETERS:,} are trained")
     parameters = Parameters(network, np.dtype(config.model.dtype))
     parameters.initialize(network, np.random.default_rng([config.seed, 0]))
     return make_engine(engine or config.model.engine, network, parameters)
@@ -196,24 +207,42 @@ def load_trained(run: Run) -> Trained | TrainedTokens:
         InvalidError: if the two do not fit.
     """
     config = load(str(run.config))
-    checkpoint = Checkpoint.load(run.best)
+    # how many symbols a text has, only the checkpoint says
+    features = MAX_SYMBOLS if config.data.kind == "text" else MAX_FEATURES
+    checkpoint = Checkpoint.load(run.best, 8 * (config.model.network(features, features).size + 8 * features))
     facts, arrays = checkpoint.facts, checkpoint.arrays
 
     def engine(features: int) -> Engine:
+        if arrays["parameters.cells.0.weight_ih"].shape[1:] != (features + config.known_features,):
+            raise ValueError(f"its network has not {features} inputs")
         engine = make_network_engine(config, features, "numpy")
         engine.parameters.load(checkpoint.part("parameters."))
         return engine
 
     try:
-        if "vocabulary" in facts:
+        if config.data.kind == "text":
             vocabulary = tuple(map(str, facts["vocabulary"]))
             return TrainedTokens(config, vocabulary, bool(facts["lines"]), engine(len(vocabulary)))
+        pattern = {"horizon": 1, "context": 1, "sliding": None}
+        check_like({key: facts[key] for key in pattern}, pattern, "facts")
+        if facts["horizon"] != config.generator.horizon or not 0 < facts["context"] < 2**31:
+            raise ValueError("the horizon or the context is wrong")
         columns = tuple(map(str, facts["columns"]))
         bins = Bins(*facts["bins"]) if facts["bins"] else None
         covariates = None
-        if facts.get("covariates"):
+        if facts["covariates"]:
+            check_like(facts["covariates"], {"origin": 1.0, "inputs": True}, "covariates")
             known: dict[str, Any] = {**checkpoint.part("covariates."), **facts["covariates"]}
             covariates = Covariates(**known)
+            periods, F = covariates.periods.size, len(columns)
+            shapes = covariates.periods.shape, covariates.weights.shape, covariates.scale.shape
+            if shapes != ((periods,), (2 * periods, F), (F,)) or not (covariates.scale > 0).all():
+                raise ValueError("the covariates are wrong")
+        if bins and not (-np.inf < bins.low < bins.high < np.inf):
+            raise ValueError("the bins are wrong")
+        scaler = Scaler(arrays["scaler.mean"], arrays["scaler.scale"])
+        if not scaler.mean.shape == scaler.scale.shape == (len(columns),) or not (scaler.scale > 0).all():
+            raise ValueError("the scaler is wrong")
         forecaster = Forecaster(
             engine(bins.classes if bins else len(columns)),
             facts["horizon"],
@@ -223,8 +252,8 @@ def load_trained(run: Run) -> Trained | TrainedTokens:
             covariates,
             seed=config.seed,
         )
-        return Trained(config, columns, Scaler(arrays["scaler.mean"], arrays["scaler.scale"]), forecaster)
-    except (KeyError, TypeError) as error:
+        return Trained(config, columns, scaler, forecaster)
+    except (LookupError, TypeError, ValueError) as error:
         raise InvalidError(f"{run.best}: not a forecaster's checkpoint: {error}") from None
 
 

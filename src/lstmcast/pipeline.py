@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,17 +29,17 @@ from lstmcast.builder import (
 from lstmcast.config.load import load
 from lstmcast.config.schema import Config
 from lstmcast.data.dataset import Dataset
-from lstmcast.errors import ExitCode, InvalidError
+from lstmcast.errors import ExitCode, InvalidError, NotFoundError
 from lstmcast.forecasting.evaluate import HORIZONS, Evaluation, evaluate
 from lstmcast.forecasting.table import rollout_csv
 from lstmcast.forecasting.tokens import TokenEvaluation, evaluate_tokens
 from lstmcast.reports.records import flatten
 from lstmcast.runs import Run
-from lstmcast.stop import StopRequest
+from lstmcast.stop import StoppedAtOnce, StopRequest
 from lstmcast.training import distributed
 from lstmcast.training.checkpoints import Checkpoint
 from lstmcast.training.trackers import Tracking, require
-from lstmcast.training.trainer import Record, Trainer, fit
+from lstmcast.training.trainer import Outcome, Record, Trainer, fit
 
 # seconds between two saves of the state that --resume goes on from
 SAVE_EVERY = 10.0
@@ -83,13 +87,37 @@ class Training:
         self.trainer: Trainer = make_trainer(config, self.dataset, self.engine)
         self._run = run
         self._seconds = 0.0
+        self._warnings: list[str] = []
         if run is not None:
-            checkpoint = Checkpoint.load(run.last)
+            self._restore(run)
+
+    def _restore(self, run: Run) -> None:
+        """Take up the last state, or if that is damaged the one before."""
+        try:
+            self._read(run.last)
+        except (InvalidError, NotFoundError) as error:
             try:
-                self.trainer.restore(checkpoint)
-                self._seconds = checkpoint.facts["seconds"]
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
-                raise InvalidError(f"{run.last}: does not fit the run's config: {error}") from None
+                self._read(run.previous)
+            except (InvalidError, NotFoundError):
+                raise error from None
+            self._warnings.append(
+                f"{error.message}; going on from the state before it, after step {self.trainer.step:,}"
+            )
+
+    def _read(self, path: Path) -> None:
+        checkpoint = Checkpoint.load(path, self.trainer.largest_state)
+        seconds, numerics = checkpoint.facts.pop("seconds", None), checkpoint.facts.pop("numerics", None)
+        if type(seconds) is not float or not 0 <= seconds < float("inf"):
+            raise InvalidError(f"{path}: not the state of a training")
+        try:
+            self.trainer.restore(checkpoint)
+        except InvalidError as error:
+            raise InvalidError(f"{path}: {error.message}", error.hint) from None
+        self._seconds = seconds
+        if numerics != fingerprint():
+            self._warnings.append(
+                "this machine or its libraries round otherwise: the run goes on, but not to the same bytes"
+            )
 
     @classmethod
     def resume(cls, run: Run) -> Training:
@@ -147,6 +175,8 @@ class Training:
         on_start: Callable[[Run], None],
         warn: Callable[[str], None],
     ) -> Result:
+        for text in self._warnings:
+            warn(text)
         run.cut_metrics(self.trainer.step)
         run.write_manifest(status="running")
         on_start(run)
@@ -157,9 +187,8 @@ class Training:
 
         def save() -> None:
             nonlocal saved_at
-            state = self.trainer.state()
-            state.facts["seconds"] = time.monotonic() - started
-            state.save(run.last)
+            os.fsync(metrics.fileno())  # a state must not outlive the metrics that led to it
+            self._save(run, time.monotonic() - started)
             saved_at = time.monotonic()
 
         def save_best() -> None:
@@ -190,9 +219,15 @@ class Training:
                 save_best()
             seconds = time.monotonic() - started
             evaluation = None
+            if stop.exit_code is not None:
+                outcome = Outcome("stopped")  # perhaps in the last step
             if outcome.status != "stopped":
-                evaluation = self._finish(run, warn)
-                tracking.finish(self.trainer.step, evaluation.summary(), sorted(run.path.glob("*.png")))
+                try:
+                    with stop.at_once():  # all is saved
+                        evaluation = self._finish(run, warn)
+                        tracking.finish(self.trainer.step, evaluation.summary(), sorted(run.path.glob("*.png")))
+                except StoppedAtOnce:
+                    outcome = Outcome("stopped")
             tracking.close(outcome.status)
         ends = {"finished": ExitCode.DONE, "diverged": ExitCode.DIVERGED}
         # another process may have been the one that was told to stop
@@ -201,24 +236,35 @@ class Training:
         run.write_manifest(**{key: value for key, value in result.summary().items() if key != "run"})
         return result
 
+    def _save(self, run: Run, seconds: float) -> None:
+        state = self.trainer.state()
+        state.facts |= {"seconds": seconds, "numerics": fingerprint()}
+        state.save(run.last, run.previous)
+
     def _create(self, output_dir: Path, name: str | None, stem: str, overrides: Sequence[str]) -> Run:
         import torch
 
         run = runs.create(output_dir, name, stem)
-        runs.write(run.config, dump_config(self.config))
-        run.write_manifest(
-            created=runs.created_now(),
-            status="running",
-            config=stem,
-            overrides=list(overrides),
-            seed=self.config.seed,
-            versions={
-                "lstmcast": __version__,
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "torch": str(torch.__version__),
-            },
-        )
+        try:
+            runs.write(run.config, dump_config(self.config))
+            self._save(run, 0.0)
+            # only now it is a run
+            run.write_manifest(
+                created=runs.created_now(),
+                status="running",
+                config=stem,
+                overrides=list(overrides),
+                seed=self.config.seed,
+                versions={
+                    "lstmcast": __version__,
+                    "python": platform.python_version(),
+                    "numpy": np.__version__,
+                    "torch": str(torch.__version__),
+                },
+            )
+        except BaseException:
+            shutil.rmtree(run.path, ignore_errors=True)  # made a moment ago, and no run yet
+            raise
         return run
 
     def _finish(self, run: Run, warn: Callable[[str], None]) -> Evaluation | TokenEvaluation:
@@ -241,6 +287,21 @@ class Training:
             # a picture is no reason to lose a training
             warn(f"the plots could not be drawn: {error}")
         return evaluation
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Return a checksum of how this machine and its libraries round: what decides the last bits of a training."""
+    import torch
+
+    x = np.linspace(-3, 3, 4096).reshape(64, 64)
+    parts = [function(x.astype(dtype)) for dtype in ("float64", "float32") for function in (np.tanh, np.exp, np.sin)]
+    parts += [part @ part for part in parts]
+    digest = hashlib.sha256(torch.__version__.encode())
+    for part in parts:
+        digest.update(part.tobytes())
+        digest.update((torch.from_numpy(part) @ torch.from_numpy(part).sigmoid()).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def describe(training: Training) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +20,32 @@ from lstmcast.errors import InvalidError, NotFoundError, UnwritableError, UsageE
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 LATEST = "latest"
 SCHEMA_VERSION = 1
+MAX_MANIFEST = 2**20
+MAX_METRICS = 512 * 2**20
+
+
+def read(path: Path, limit: int) -> bytes:
+    """Read a file that may come from a stranger.
+
+    Raises:
+        NotFoundError: if there is no such file, or it cannot be read.
+        InvalidError: if it is no regular file, or larger than ``limit`` bytes.
+    """
+    try:
+        # a pipe that nobody writes to must not hold us up
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InvalidError(f"{path}: not a regular file")
+            if status.st_size > limit:
+                raise InvalidError(f"{path}: {status.st_size:,} bytes; at most {limit:,} are read")
+            return file.read(status.st_size)
+    except IsADirectoryError:
+        raise InvalidError(f"{path}: not a regular file") from None
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise NotFoundError(f"{path}: no such file") from None
+    except OSError as error:
+        raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 @contextmanager
@@ -52,9 +80,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         return
     path = target
     with writing(path):
+        remove_dead_temporaries(path.parent, path.name)
         temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.tmp")
         try:
             with temporary.open("xb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # says that we are alive
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -63,11 +93,39 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that does not exist yet, above it what is missing, and their names durable."""
+    if not folder.parent.is_dir():
+        with suppress(FileExistsError):
+            make_folder(folder.parent)
+    folder.mkdir()
+    try:
+        sync_folder(folder.parent)
+    except OSError:
+        folder.rmdir()
+        raise
+
+
+def remove_dead_temporaries(folder: Path, name: str = "") -> None:
+    """Remove what writers of ``name``, or of any file, have left in a folder when they were killed."""
+    pattern = re.compile(rf"\.{re.escape(name[:100]) or '.+'}\.[0-9a-f]{{8}}\.tmp")
+    with suppress(OSError):
+        for found in [entry for entry in os.listdir(folder) if pattern.fullmatch(entry)]:  # noqa: PTH208
+            with suppress(OSError), (folder / found).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while the writer lives
+                (folder / found).unlink()
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -117,6 +175,11 @@ class Run:
         return self.path / "checkpoints" / "last.safetensors"
 
     @property
+    def previous(self) -> Path:
+        """The state before the last one, should that be damaged."""
+        return self.path / "checkpoints" / "previous.safetensors"
+
+    @property
     def forecast(self) -> Path:
         """The rollout over the test part, as CSV."""
         return self.path / "forecast.csv"
@@ -133,8 +196,8 @@ class Run:
             InvalidError: if it is missing or damaged.
         """
         try:
-            document = json.loads(self.manifest.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            document = json.loads(read(self.manifest, MAX_MANIFEST))
+        except (NotFoundError, ValueError, RecursionError) as error:
             raise InvalidError(f"{self.manifest}: not readable as a run's manifest: {error}") from None
         if not isinstance(document, dict):
             raise InvalidError(f"{self.manifest}: not a run's manifest")
@@ -143,14 +206,14 @@ class Run:
     def cut_metrics(self, step: int) -> None:
         """Drop the lines after ``step``, and a line cut short: those steps will be done again."""
         kept = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines(keepends=True) if self.metrics.exists() else ():
+        for line in read(self.metrics, MAX_METRICS).splitlines(keepends=True) if self.metrics.exists() else ():
             try:
                 if json.loads(line)["step"] > step:
                     break
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 break
             kept.append(line)
-        write(self.metrics, "".join(kept))
+        write(self.metrics, b"".join(kept))
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Read the metrics, one mapping a step.
@@ -159,8 +222,8 @@ class Run:
             InvalidError: if the file is missing or damaged.
         """
         try:
-            return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
-        except (OSError, ValueError) as error:
+            return [json.loads(line) for line in read(self.metrics, MAX_METRICS).splitlines()]
+        except (NotFoundError, ValueError, RecursionError) as error:
             raise InvalidError(f"{self.metrics}: not readable as metrics: {error}") from None
 
     @contextmanager
@@ -170,13 +233,13 @@ class Run:
         Raises:
             UsageError: if another process holds it.
         """
-        import fcntl
-
         with writing(self.path), (self.path / "lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(f"{self.path}: another process is training in it") from None
+            for folder in (self.path, self.last.parent):
+                remove_dead_temporaries(folder)
             yield
 
     def write_manifest(self, **fields: Any) -> None:
@@ -210,22 +273,30 @@ def create(output_dir: Path, name: str | None, stem: str) -> Run:
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:60] or "run"
     base = name or f"{stem}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     with writing(output_dir):
-        output_dir.mkdir(parents=True, exist_ok=True)
+        if not output_dir.is_dir():
+            with suppress(FileExistsError):
+                make_folder(output_dir)
         attempt = 1
         while True:
             path = output_dir / (base if attempt == 1 else f"{base}-{attempt}")
             try:
-                path.mkdir()
+                make_folder(path)
             except FileExistsError:
                 if name is not None:
+                    resumable = (
+                        f", or go on with it: lstmcast train --resume {path}" if Run(path).manifest.exists() else ""
+                    )
                     raise UsageError(
-                        f"--name {name}: {path} is there already",
-                        f"choose another name, or go on with it: lstmcast train --resume {path}",
+                        f"--name {name}: {path} is there already", f"choose another name{resumable}"
                     ) from None
                 attempt += 1
                 continue
             run = Run(path)
-            run.last.parent.mkdir()
+            try:
+                make_folder(run.last.parent)
+            except OSError:
+                path.rmdir()
+                raise
             return run
 
 

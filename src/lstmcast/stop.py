@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -14,6 +15,10 @@ from types import FrameType
 from lstmcast.errors import ExitCode
 
 
+class StoppedAtOnce(BaseException):
+    """A signal came where nothing has to be saved; no ``except Exception`` may take it for a failure."""
+
+
 @dataclass
 class StopRequest:
     """Whether to stop, and the exit code that says why: Ctrl-C, SIGTERM, the time limit, or someone else's word."""
@@ -21,6 +26,7 @@ class StopRequest:
     deadline: float | None = None
     also: Callable[[], bool] = lambda: False
     exit_code: ExitCode | None = field(default=None, init=False)
+    _at_once: bool = field(default=False, init=False)
 
     def __call__(self) -> bool:
         """Look at the clock, the signals so far and ``also``."""
@@ -32,19 +38,37 @@ class StopRequest:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.STOPPED
-        if self.exit_code is not None:
-            sys.exit(code)  # the second time: leave at once
+        if self.exit_code is not None and not self._at_once:
+            # the second time; print() might be interrupted in the middle of itself
+            os.write(2, b"stopped at once; what was last saved is kept\n")
+            sys.exit(code)
         self.exit_code = code
+        if self._at_once:
+            self._at_once = False
+            raise StoppedAtOnce
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Turn SIGINT and SIGTERM into a request for the length of the block; only a main thread hears them."""
+        """Turn SIGINT, SIGTERM and SIGHUP into a request for the length of the block.
+
+        Only a main thread hears them, and what the shell has us ignore stays ignored.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Raise `StoppedAtOnce` in the block when a signal comes."""
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False

@@ -20,6 +20,16 @@ import yaml
 
 from lstmcast import cli as program
 
+
+def restore_signals():
+    """Undo what the program does to the signals of its process."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+restore_signals()
+
 SINES = {
     "seed": 1,
     "data": {"kind": "sine_bank", "sequences": 6, "length": 60, "scale": 5, "test_sequences": 2},
@@ -96,7 +106,7 @@ def cli():
 
     def call(*arguments, terminal=False):
         out, err = (Terminal() if terminal else io.StringIO() for _ in range(2))
-        argv, handler = sys.argv, signal.getsignal(signal.SIGINT)
+        argv = sys.argv
         sys.argv = ["lstmcast", *map(str, arguments)]
         code = 0
         try:
@@ -106,7 +116,7 @@ def cli():
             code = leaving.code or 0
         finally:
             sys.argv = argv
-            signal.signal(signal.SIGINT, handler)
+            restore_signals()
         return Outcome(int(code), out.getvalue(), err.getvalue())
 
     return call

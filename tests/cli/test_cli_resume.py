@@ -125,6 +125,7 @@ def stop(run):
 def test_a_damaged_state_is_refused(cli, damaged):
     stop(damaged)
     state = damaged / "checkpoints" / "last.safetensors"
+    (damaged / "checkpoints" / "previous.safetensors").unlink()
     state.write_bytes(state.read_bytes()[:200])
     cli("train", "--resume", damaged).refused(5, "last.safetensors")
     shutil.copy(damaged / "checkpoints" / "best.safetensors", state)

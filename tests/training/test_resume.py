@@ -23,7 +23,7 @@ def resumes(make_trainer, go, tmp_path):
         records = go(first, at)
         first.state().save(tmp_path / "state")
         second.engine.parameters.values[:] = np.nan
-        second.restore(Checkpoint.load(tmp_path / "state"))
+        second.restore(Checkpoint.load(tmp_path / "state", first.largest_state))
         records += go(second, STEPS - at)
         assert records == expected
         assert second.finished
@@ -69,7 +69,7 @@ def test_the_stopped_patience_is_taken_up_again(make_trainer, go, tmp_path):
     go(first, 3)
     first.state().save(tmp_path / "state")
     second = make_trainer(validate=iter([2.0]).__next__, **options)
-    second.restore(Checkpoint.load(tmp_path / "state"))
+    second.restore(Checkpoint.load(tmp_path / "state", first.largest_state))
     assert not second.finished
     go(second, 1)
     assert second.finished
@@ -80,7 +80,7 @@ def test_a_training_that_diverges_after_it_was_taken_up_rolls_back_as_far(make_t
     straight, resumed = (make_trainer(fast, batch_size=None) for _ in range(2))
     go(straight, 1)
     straight.state().save(tmp_path / "state")
-    resumed.restore(Checkpoint.load(tmp_path / "state"))
+    resumed.restore(Checkpoint.load(tmp_path / "state", straight.largest_state))
     for trainer in (straight, resumed):
         with pytest.raises(Diverged):
             go(trainer, 1)

@@ -8,6 +8,23 @@ import signal
 import sys
 from typing import Annotated, Never
 
+
+def _leave(number: int, _frame: object) -> Never:
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    # print() might be interrupted in the middle of itself
+    os.write(2, f"stopped by {name}\n".encode())
+    raise SystemExit(130 if number == signal.SIGINT else 75)
+
+
+def _listen() -> None:
+    """Leave on a signal with one line and a clean folder; what the shell has us ignore stays ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _leave)
+
+
+_listen()  # before the imports below, which take a while
+
 # one thread: these matrices are too small for two, and the second one mostly waits; set the variables to change it
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
@@ -60,10 +77,6 @@ def _common(
 ) -> None: ...
 
 
-def _interrupt(_number: int, _frame: object) -> Never:
-    raise SystemExit(ExitCode.INTERRUPTED)
-
-
 def main() -> None:
     """Run the command line: the one place where errors become messages and exit codes."""
     arguments = sys.argv[1:]
@@ -77,7 +90,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    signal.signal(signal.SIGINT, _interrupt)
+    _listen()
     try:
         app(arguments)
     except LstmcastError as error:
@@ -87,6 +100,12 @@ def main() -> None:
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except MemoryError as error:
+        if debug:
+            raise
+        print(f"error: out of memory: {error}", file=sys.stderr)
+        print("hint: make the data or the network smaller", file=sys.stderr)
+        sys.exit(ExitCode.INVALID)
     except Exception as error:
         if debug:
             raise

@@ -106,7 +106,13 @@ class Epochs:
         return {"epoch": self._before, "position": self._position}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Draw the epoch's order again and go to the position."""
+        """Draw the epoch's order again and go to the position.
+
+        Raises:
+            ValueError: if there is no such position.
+        """
+        if not 0 <= state["position"] <= self.batches:
+            raise ValueError(f"position {state['position']} of {self.batches}")
         self._random.bit_generator.state = state["epoch"]
         self._start()
         self._position = int(state["position"])

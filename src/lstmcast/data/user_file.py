@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
-from lstmcast.errors import InvalidError, NotFoundError
+from lstmcast.errors import InvalidError
+from lstmcast.runs import read
 
 
 def status(path: Path) -> os.stat_result | None:
@@ -24,20 +24,13 @@ def read_text(path: Path, limit: int) -> str:
         NotFoundError: if there is no such file, or it cannot be read.
         InvalidError: if it is no regular file, larger than ``limit`` bytes, or no UTF-8 text.
     """
-    found = status(path)
-    if found is None:
-        raise NotFoundError(f"{path}: no such file")
-    if not stat.S_ISREG(found.st_mode):
-        raise InvalidError(f"{path}: not a regular file")
-    if found.st_size > limit:
-        raise InvalidError(f"{path}: {found.st_size:,} bytes; at most {limit:,} are read")
+    content = read(path, limit)
     try:
         # not utf-8-sig, whose errors do not count the mark's bytes
-        return path.read_text(encoding="utf-8").removeprefix("\ufeff")
+        text = content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise InvalidError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    except OSError as error:
-        raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def shorten(text: str, limit: int = 60) -> str:

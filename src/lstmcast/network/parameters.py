@@ -54,10 +54,10 @@ class Parameters:
             view[...] = random.uniform(-1, 1, view.shape) / np.sqrt(fan)
 
     def load(self, arrays: Mapping[str, Array]) -> None:
-        """Copy named arrays in; names and shapes must be this network's, values finite.
+        """Copy named arrays in; names, shapes and types must be this network's, values finite.
 
         Raises:
-            InvalidError: if a name is missing or unknown, a shape differs, or a value is not finite.
+            InvalidError: if a name is missing or unknown, a shape or type differs, or a value is not finite.
         """
         if arrays.keys() != self.views.keys():
             odd = sorted(arrays.keys() ^ self.views.keys())
@@ -66,6 +66,8 @@ class Parameters:
             array = arrays[name]
             if array.shape != view.shape:
                 raise InvalidError(f"checkpoint: {name} has shape {array.shape}, the network's is {view.shape}")
+            if array.dtype != view.dtype:
+                raise InvalidError(f"checkpoint: {name} is of {array.dtype}, the network's of {view.dtype}")
             if not np.isfinite(array).all():
                 raise InvalidError(f"checkpoint: {name} holds values that are not finite")
         for name, view in self.views.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,8 +14,9 @@ import torch
 
 from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch, Sampler
+from lstmcast.errors import InvalidError
 from lstmcast.network.engine import Engine
-from lstmcast.training.checkpoints import Checkpoint, flatten, unflatten
+from lstmcast.training.checkpoints import Checkpoint, check_like, flatten, unflatten
 from lstmcast.training.optimizers import OptimizerSettings
 from lstmcast.training.schedules import Schedule, ScheduleSettings
 from lstmcast.training.settings import TrainingSettings
@@ -82,6 +84,7 @@ class Trainer:
         self._random = np.random.default_rng([seed, 2])
         self._parameter = torch.nn.Parameter(torch.from_numpy(self._values))
         self._parameter.grad = torch.from_numpy(self._gradient)
+        self._build = optimizer.build
         self._optimizer = optimizer.build(self._parameter)
         self._schedule = Schedule(schedule, self._optimizer, self.steps)
         self._searches = optimizer.kind == "lbfgs"
@@ -118,6 +121,8 @@ class Trainer:
 
         try:
             self._optimizer.step(evaluate)
+            if not np.isfinite(self._values).all():
+                raise Diverged("the parameters left the finite numbers")
         except (Diverged, Stopped):
             self._undo(before)
             raise
@@ -246,8 +251,53 @@ class Trainer:
         }
         return Checkpoint(arrays, facts)
 
+    @property
+    def largest_state(self) -> int:
+        """An upper bound of the bytes in the arrays of `state`."""
+        history: int = 2 * max(group.get("history_size", 0) for group in self._optimizer.param_groups)
+        return (self._values.nbytes + 8) * (8 + history)
+
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from `state`: the steps to come are the same to the bit."""
+        """Go on from `state`: the steps to come are the same to the bit.
+
+        Raises:
+            InvalidError: if it is no state of such a training.
+        """
+        try:
+            fresh = self.state().facts
+            check_like(checkpoint.facts | {"optimizer": {}}, fresh | {"optimizer": {}}, "state")
+            if not 0 <= checkpoint.facts["step"] <= (self.steps or checkpoint.facts["step"]):
+                raise ValueError(f"state.step: {checkpoint.facts['step']} is not one of the training's")
+            settings = [{**facts["group"], "lr": None} for facts in (fresh, checkpoint.facts)]
+            if json.dumps(settings[0]) != json.dumps(settings[1]):
+                raise ValueError("state.group: not the settings of the config's optimizer")
+            self._restore(checkpoint)
+            again = self.state()
+            if (
+                json.dumps(again.facts) != json.dumps(checkpoint.facts)
+                or again.arrays.keys() != checkpoint.arrays.keys()
+            ):
+                raise ValueError("more than a state of this training")
+            for name, array in again.arrays.items():
+                if array.dtype != checkpoint.arrays[name].dtype or array.shape != checkpoint.arrays[name].shape:
+                    raise ValueError(f"{name} has another type or shape")
+            self._try_optimizer()
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise InvalidError(f"does not fit the run's config: {type(error).__name__}: {error}") from None
+
+    def _try_optimizer(self) -> None:
+        """Take one step with a copy of the optimizer's state: it raises if anything in that is missing or misshapen."""
+        probe = torch.nn.Parameter(self._parameter.detach().clone())
+        optimizer = self._build(probe)
+        optimizer.load_state_dict(copy.deepcopy(self._optimizer.state_dict()))
+
+        def evaluate() -> float:
+            probe.grad = probe.detach().clone()
+            return float(probe.detach().square().sum()) / 2
+
+        optimizer.step(evaluate)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
         facts, arrays = checkpoint.facts, checkpoint.arrays
         self.step, self.best = facts["step"], facts["best"]
         self._fed = facts["fed"]

@@ -1,0 +1,108 @@
+"""Runs the program again and again in children of one process that has imported everything: fast enough to kill 200.
+
+Reads one JSON request a line: ``arguments`` of the command line; ``output``: a file for its standard output and error;
+``every_step``: save after each step and leave out scores and pictures; ``acknowledge``: a file to which each step
+is written once its state is saved; ``signal``: (number, function as module:name, call, times): send it there.
+Answers with the child's process id, and when that has ended with its status.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import torch
+from typer.main import get_command
+
+from lstmcast import cli, pipeline, runs
+from lstmcast.reports import plots  # noqa: F401
+
+
+def signal_at(number: int, where: str, call: int, times: int = 1) -> None:
+    """Have a function send signals to this process as it begins its ``call``-th call, and say when."""
+    module, _, path = where.partition(":")
+    *above, name = path.split(".")
+    owner = importlib.import_module(module)
+    for part in above:
+        owner = getattr(owner, part)
+    function, calls = getattr(owner, name), 0
+
+    def signalling(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            os.write(1, f"signalled at {time.monotonic()}\n".encode())
+            for _ in range(times):
+                os.kill(os.getpid(), number)
+        return function(*arguments, **options)
+
+    setattr(owner, name, signalling)
+
+
+def child(request: dict[str, Any]) -> None:
+    output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+    if request.get("every_step"):
+        pipeline.SAVE_EVERY = 0.0
+        pipeline.Training._finish = lambda _self, run, _warn: runs.write(run.forecast, "series,step\n")  # type: ignore
+    if "acknowledge" in request:
+        acknowledged = os.open(request["acknowledge"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        save, create = pipeline.Training._save, pipeline.Training._create
+
+        def saved(self: Any, run: runs.Run, seconds: float) -> None:
+            save(self, run, seconds)
+            if run.manifest.exists():
+                os.write(acknowledged, f"{self.trainer.step}\n".encode())
+
+        def created(self: Any, *arguments: Any) -> runs.Run:
+            run = create(self, *arguments)
+            os.write(acknowledged, b"0\n")
+            return run
+
+        pipeline.Training._save, pipeline.Training._create = saved, created  # type: ignore[method-assign]
+    if "signal" in request:
+        signal_at(*request["signal"])
+    sys.argv = ["lstmcast", *request["arguments"]]
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 0
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    # torch imports more at its first step, the command line at its first call
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    optimizer = torch.optim.Adam([parameter])
+    torch.optim.lr_scheduler.ConstantLR(optimizer)
+    optimizer.step()
+    pipeline.fingerprint()
+    get_command(cli.app)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            child(request)
+        print(pid, flush=True)
+        _, status = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(status), time.monotonic(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
