@@ -224,8 +224,7 @@ class Training:
             if outcome.status != "stopped":
                 try:
                     with stop.at_once():  # all is saved
-                        evaluation = self._finish(run, warn)
-                        tracking.finish(self.trainer.step, evaluation.summary(), sorted(run.path.glob("*.png")))
+                        evaluation = self._finish(run, warn, tracking)
                 except StoppedAtOnce:
                     outcome = Outcome("stopped")
             tracking.close(outcome.status)
@@ -267,7 +266,7 @@ class Training:
             raise
         return run
 
-    def _finish(self, run: Run, warn: Callable[[str], None]) -> Evaluation | TokenEvaluation:
+    def _finish(self, run: Run, warn: Callable[[str], None], tracking: Tracking) -> Evaluation | TokenEvaluation:
         """Score the best parameters, write the forecast and the pictures."""
         trained = load_trained(run)
         evaluation: Evaluation | TokenEvaluation
@@ -286,6 +285,7 @@ class Training:
         except Exception as error:
             # a picture is no reason to lose a training
             warn(f"the plots could not be drawn: {error}")
+        tracking.finish(self.trainer.step, evaluation.summary(), sorted(run.path.glob("*.png")))
         return evaluation
 
 

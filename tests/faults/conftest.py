@@ -122,7 +122,7 @@ def every_step() -> Iterator[pytest.MonkeyPatch]:
     """Save after every step, and leave out scores and pictures: they are files like all others."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "SAVE_EVERY", 0.0)
-        patch.setattr(pipeline.Training, "_finish", lambda _, run, __: runs.write(run.forecast, "series,step\n"))
+        patch.setattr(pipeline.Training, "_finish", lambda _, run, *__: runs.write(run.forecast, "series,step\n"))
         yield patch
 
 

@@ -51,7 +51,7 @@ def child(request: dict[str, Any]) -> None:
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
     if request.get("every_step"):
         pipeline.SAVE_EVERY = 0.0
-        pipeline.Training._finish = lambda _self, run, _warn: runs.write(run.forecast, "series,step\n")  # type: ignore
+        pipeline.Training._finish = lambda _self, run, *_: runs.write(run.forecast, "series,step\n")  # type: ignore
     if "acknowledge" in request:
         acknowledged = os.open(request["acknowledge"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         save, create = pipeline.Training._save, pipeline.Training._create
