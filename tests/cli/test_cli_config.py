@@ -1,10 +1,13 @@
+import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from lstmcast.builder import dump_config
 from lstmcast.config.load import load
 from lstmcast.config.shipped import FOLDER
+from lstmcast.config.yaml_file import parse
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 needs_sunspots = pytest.mark.skipif("sunspots" not in NAMES, reason="the config is not there")
@@ -45,8 +48,31 @@ def test_copies_are_valid(cli, tmp_path, name):
     copied = tmp_path / "mine.yaml"
     outcome = cli("config", "copy", name, copied).done()
     assert {Path(line) for line in outcome.out.splitlines()} == set(tmp_path.iterdir())
-    assert copied.read_bytes() == (FOLDER / f"{name}.yaml").read_bytes()
+    first, _, rest = copied.read_bytes().partition(b"\n")
+    assert first == b"# yaml-language-server: $schema=lstmcast.schema.json"
+    assert rest == (FOLDER / f"{name}.yaml").read_bytes()
     assert cli("config", "validate", copied).done().out == f"{copied}: valid\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_schema_beside_a_copy_accepts_it_and_no_slips(cli, tmp_path, name):
+    copied = tmp_path / "mine.yaml"
+    cli("config", "copy", name, copied).done()
+    line = copied.read_text().splitlines()[0]
+    schema = json.loads((tmp_path / line.partition("$schema=")[2]).read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    tree = parse(copied.read_text()).value
+    validator.validate(tree)
+    for section, key, value in (("optimizer", "kind", "adm"), ("model", "cel", "lstm"), ("training", "steps", "many")):
+        assert not validator.is_valid(tree | {section: tree.get(section, {}) | {key: value}})
+
+
+def test_a_schema_of_another_version_is_left_alone_aloud(cli, tmp_path):
+    (tmp_path / "lstmcast.schema.json").write_text("{}")
+    outcome = cli("config", "copy", NAMES[0], tmp_path / "mine.yaml").done()
+    assert "lstmcast config schema >" in outcome.err
+    assert (tmp_path / "lstmcast.schema.json").read_text() == "{}"
 
 
 @needs_sunspots
@@ -114,7 +140,7 @@ def test_validate_finds_no_file(cli):
 def test_schema(cli):
     schema = cli("config", "schema").done().json
     assert schema["$schema"].startswith("https://json-schema.org/")
-    assert schema["properties"].keys() == {"seed", "data", "model", "optimizer", "schedule", "training"}
+    assert schema["properties"].keys() == {"seed", "data", "model", "optimizer", "schedule", "training", "tracker"}
     assert schema["additionalProperties"] is False
     kinds = schema["properties"]["data"]["discriminator"]["mapping"]
     assert kinds.keys() >= {"windowed_sine", "sine_bank", "random_segments", "series"}

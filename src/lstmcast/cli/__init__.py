@@ -36,6 +36,7 @@ import typer
 
 from lstmcast import __version__
 from lstmcast.cli import compare, config, evaluate, export, gradcheck, plot, predict, report, runs, sample, trace, train
+from lstmcast.cli.complete import join_bash_words
 from lstmcast.cli.output import abandon_stdout
 from lstmcast.errors import ExitCode, LstmcastError
 
@@ -91,6 +92,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     _listen()
+    join_bash_words()
     try:
         app(arguments)
     except LstmcastError as error:

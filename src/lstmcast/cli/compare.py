@@ -6,13 +6,19 @@ from typing import Annotated
 
 import typer
 
+from lstmcast.cli import complete
 from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json, refuse_both, say, show
 from lstmcast.errors import ExitCode
 
 
 def compare(
     run: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Runs, patterns of names ('waves-*') or folders of runs.")
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Runs, patterns of names ('waves-*') or folders of runs.",
+            autocompletion=complete.runs,
+        ),
     ],
     metric: Annotated[
         str | None, typer.Option(help="What to compare, e.g. rollout.rmse@100; else the longest rollout's error.")

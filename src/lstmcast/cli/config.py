@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
+from lstmcast.cli import complete
 from lstmcast.cli.output import Json, Quiet, emit, emit_json, emit_text, refuse_both, say, show
 from lstmcast.errors import ExitCode, LstmcastError, NotFoundError, UnwritableError
+
+# written beside a copied config, which names it to editors
+SCHEMA = "lstmcast.schema.json"
 
 app = typer.Typer(help="Shipped configs, and checks of your own.", no_args_is_help=True)
 
@@ -34,8 +38,10 @@ def list_(json: Json = False, quiet: Quiet = False) -> None:
 
 @app.command("show")
 def show_(
-    name: Annotated[str, typer.Argument(help="A shipped config's name, or a file.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    name: Annotated[str, typer.Argument(help="A shipped config's name, or a file.", autocompletion=complete.configs)],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", autocompletion=complete.overrides)
+    ] = None,
 ) -> None:
     """Print a config as it is resolved, with every default."""
     from lstmcast.builder import dump_config
@@ -46,10 +52,10 @@ def show_(
 
 @app.command()
 def copy(
-    name: Annotated[str, typer.Argument(help="A shipped config's name.")],
+    name: Annotated[str, typer.Argument(help="A shipped config's name.", autocompletion=complete.shipped_configs)],
     file: Annotated[Path, typer.Argument(help="The new file; an existing one is left alone.")],
 ) -> None:
-    """Copy a shipped config, with its comments and its data, to a file of your own."""
+    """Copy a shipped config, with its comments, its data and a schema for editors, to a file of your own."""
     from lstmcast.config import shipped
     from lstmcast.config.load import load
     from lstmcast.runs import write
@@ -64,11 +70,19 @@ def copy(
     for target, _ in copies:
         if target.exists():
             raise UnwritableError(f"{target}: is there already", "choose another name, or remove it")
-    if len({target for target, _ in copies}) < len(copies):
-        raise UnwritableError(f"{file}: is the name of the data that the config needs beside it", "choose another name")
+    if len({target for target, _ in copies} | {file.parent / SCHEMA}) <= len(copies):
+        raise UnwritableError(f"{file}: is the name of what the config needs beside it", "choose another name")
     for target, source in copies:
-        write(target, source.read_bytes())
+        # https://github.com/redhat-developer/yaml-language-server#using-inlined-schema
+        line = f"# yaml-language-server: $schema={SCHEMA}\n".encode() if target == file else b""
+        write(target, line + source.read_bytes())
         emit(str(target))
+    described, schema = file.parent / SCHEMA, _schema() + "\n"
+    if not described.exists():
+        write(described, schema)
+        emit(str(described))
+    elif described.read_text(encoding="utf-8", errors="replace") != schema:
+        say(f"warning: {described} is of another version; renew it: lstmcast config schema > {described}")
 
 
 def _same(target: Path, source: Path) -> bool:
@@ -77,7 +91,10 @@ def _same(target: Path, source: Path) -> bool:
 
 @app.command()
 def validate(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Config files, or shipped names.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Config files, or shipped names.", autocompletion=complete.configs),
+    ],
 ) -> None:
     """Check configs, and the data that they name; report everything that is wrong."""
     from lstmcast.builder import make_dataset, make_network_engine, make_sampler, make_validation
@@ -107,6 +124,11 @@ def validate(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a config, for editors."""
-    from lstmcast.config.schema import Config
+    emit(_schema())
 
-    emit_json(Config.model_json_schema() | {"$schema": "https://json-schema.org/draft/2020-12/schema"})
+
+def _schema() -> str:
+    from lstmcast.config.schema import Config
+    from lstmcast.runs import to_json
+
+    return to_json(Config.model_json_schema() | {"$schema": "https://json-schema.org/draft/2020-12/schema"})

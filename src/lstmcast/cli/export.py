@@ -39,8 +39,6 @@ def export(
 
 def _facts(name: str, trained: Trained | TrainedTokens) -> dict[str, Any]:
     """Say how to read the inputs and outputs: scaled = (value - mean) / scale."""
-    from dataclasses import asdict
-
     from lstmcast import __version__
     from lstmcast.builder import Trained
 
@@ -59,5 +57,13 @@ def _facts(name: str, trained: Trained | TrainedTokens) -> dict[str, Any]:
         "horizon": forecaster.horizon,
         "context": forecaster.context,
         "sliding": forecaster.sliding,
-        "bins": asdict(forecaster.bins) if forecaster.bins else None,
+        "bins": _plain(forecaster.bins),
+        "covariates": _plain(forecaster.covariates),
     }
+
+
+def _plain(part: object) -> dict[str, Any] | None:
+    """Return a small object's fields, arrays as lists."""
+    if part is None:
+        return None
+    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in vars(part).items()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lstmcast.cli import complete
 from lstmcast.cli.output import Json, Quiet, emit, emit_json, emit_text, refuse_both, show
 from lstmcast.errors import ExitCode, UsageError
 
@@ -23,12 +24,16 @@ c cell state, tc = tanh(c), p prediction, y target; da* of a gate's pre-activati
 
 def gradcheck(
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the config.")
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the config.", autocompletion=complete.overrides),
     ] = None,
     code: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Check your own program, and name its mistakes.")
     ] = None,
-    config: Annotated[str | None, typer.Option(metavar="FILE", help="Check the network of a config.")] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Check the network of a config.", autocompletion=complete.configs),
+    ] = None,
     template: Annotated[
         Literal["lstm", "gru", "rnn"] | None, typer.Option(help="Print a working example for --code.")
     ] = None,

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lstmcast.cli import complete
 from lstmcast.errors import UnwritableError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-RunArgument = Annotated[str, typer.Argument(metavar="[RUN]", help="A run's path, its name, or 'latest'.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="[RUN]", help="A run's path, its name, or 'latest'.", autocompletion=complete.runs)
+]
 OutputDir = Annotated[Path, typer.Option("--output-dir", help="The folder of all runs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the one essential value.")]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from lstmcast.cli import complete
 from lstmcast.cli.output import OUTPUTS, OutputDir, emit
 
 TRACED_STEPS = 300
@@ -13,7 +14,8 @@ TRACED_STEPS = 300
 
 def plot(
     run: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs' paths or names, or 'latest'.")
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Runs' paths or names, or 'latest'.", autocompletion=complete.runs),
     ] = None,
     kind: Annotated[
         Literal["loss", "rollout", "horizon", "phase", "gates"], typer.Option(help="What to draw.")

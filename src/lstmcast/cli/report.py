@@ -7,13 +7,18 @@ from typing import Annotated
 
 import typer
 
+from lstmcast.cli import complete
 from lstmcast.cli.output import OUTPUTS, OutputDir, emit
 
 
 def report(
     run: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="A run, or many: a sweep, a folder of runs, a pattern of names."),
+        typer.Argument(
+            metavar="[RUN]...",
+            help="A run, or many: a sweep, a folder of runs, a pattern of names.",
+            autocompletion=complete.runs,
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else report.html in the run's folder.")

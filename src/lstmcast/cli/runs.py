@@ -6,13 +6,18 @@ from typing import Annotated
 
 import typer
 
+from lstmcast.cli import complete
 from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json, refuse_both, say, show
 
 
 def runs(
     where: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Only runs whose config or score is so; also !=, <, <=, >, >=."),
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Only runs whose config or score is so; also !=, <, <=, >, >=.",
+            autocompletion=complete.conditions,
+        ),
     ] = None,
     sort: Annotated[
         str | None, typer.Option(metavar="KEY", help="By a score (rollout.rmse@1000) or a key of the config; else age.")

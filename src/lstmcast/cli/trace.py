@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lstmcast.cli import complete
 from lstmcast.cli.output import OUTPUTS, OutputDir, RunArgument, emit, say, show
 from lstmcast.errors import ExitCode, UsageError
 
@@ -20,7 +21,10 @@ OTHER = {"torch": "autograd", "none": ""}
 
 def trace(
     run: RunArgument = "latest",
-    config: Annotated[str | None, typer.Option(help="Trace a config's untrained network instead of a run.")] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="Trace a config's untrained network instead of a run.", autocompletion=complete.configs),
+    ] = None,
     sample: Annotated[int, typer.Option(min=0, help="Which sequence of the first training batch.")] = 0,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Its first steps.")] = 3,
     units: Annotated[int, typer.Option(min=1, help="Hidden units shown of each layer.")] = 2,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lstmcast.cli import complete
 from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json, refuse_both, say, show
 from lstmcast.errors import ExitCode, UsageError
 
@@ -18,15 +19,23 @@ if TYPE_CHECKING:
 
 def train(
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the config.")
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the config.", autocompletion=complete.overrides),
     ] = None,
-    config: Annotated[str | None, typer.Option(help="A YAML file, or the name of a shipped config.")] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="A YAML file, or the name of a shipped config.", autocompletion=complete.configs),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; else the config's name and the time.")] = None,
     output_dir: OutputDir = OUTPUTS,
     seed: Annotated[int | None, typer.Option(help="The same as the override seed=N.")] = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="[RUN]", help="Go on with a run that was stopped; without RUN the latest."),
+        typer.Option(
+            metavar="[RUN]",
+            help="Go on with a run that was stopped; without RUN the latest.",
+            autocompletion=complete.runs,
+        ),
     ] = None,
     max_time: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop and save after this time: 90, 90s, 15m or 2h.")
