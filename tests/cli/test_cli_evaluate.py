@@ -62,7 +62,7 @@ def test_origins_spread_over_the_test_part(cli, request, name, first, last):
 def test_text(cli, sines):
     outcome = cli("evaluate", sines.path).done()
     document = sines.outcome.json
-    assert outcome.err == ""
+    assert outcome.err == f"hint: {document['advice']}\n"
     for words in ("network", "last value", "rollout of 1,000", "amplitude ratio", "frequency", "phase"):
         assert words in outcome.out
     assert f"{document['next_step']['rmse']:.4g}" in outcome.out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lstmcast.data.covariates import Covariates, CovariateSettings
 from lstmcast.forecasting.baselines import (
     Autoregression,
     LastValue,
@@ -176,3 +177,26 @@ def test_a_constant_series_of_any_length_is_forecast_as_constant(steps):
     assert ("ar" in fitted) == (steps >= 8)
     for baseline in fitted.values():
         np.testing.assert_allclose(baseline.forecast(rows, 20), 0.3, rtol=1e-6)
+
+
+def test_two_baselines_know_the_periods_that_the_network_knows():
+    steps, random = np.arange(3000), np.random.default_rng(0)
+    red = np.zeros(3000)
+    for t in range(1, 3000):
+        red[t] = 0.9 * red[t - 1] + random.normal(0, 0.3)
+    rows = (3 * np.sin(2 * np.pi * (steps + 5) / 12.42) + red)[None, :, None]
+    covariates = Covariates.fit(CovariateSettings(periods=[12.42]), 5.0, rows[0, :2000])
+    fitted = fit_baselines(rows[:, :2000], covariates)
+    assert fitted["periods"].label == "known periods alone"
+    assert fitted["ar_periods"].label == f"{fitted['ar_periods'].inner.label} beside known periods"
+    # far ahead nothing is left but the periods
+    far = fitted["ar_periods"].forecast(rows[:, :2500], 500)
+    np.testing.assert_allclose(far[:, 300:], fitted["periods"].forecast(rows[:, :2500], 500)[:, 300:], atol=0.05)
+    assert np.std(far[0, 300:, 0] - 3 * np.sin(2 * np.pi * (steps[2800:] + 5) / 12.42)) < 0.1
+    # and one step ahead the noise of that step
+    errors = {name: np.nanstd(fitted[name].next_step(rows) - rows) for name in ("periods", "ar_periods")}
+    assert errors["periods"] == pytest.approx(red.std(), rel=0.1)
+    assert errors["ar_periods"] == pytest.approx(0.3, rel=0.05)
+    next_step = fitted["ar_periods"].next_step(rows)[0, 2500]
+    np.testing.assert_allclose(next_step, fitted["ar_periods"].forecast(rows[:, :2500], 1)[0, 0], rtol=1e-9)
+    assert "periods" not in fit_baselines(rows[:, :2000])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
+from lstmcast.config.schema import Config
 from lstmcast.forecasting import metrics
 from lstmcast.forecasting.verdict import judge
 
@@ -72,6 +75,40 @@ def test_a_better_baseline_is_named_whatever_the_failure(truth, verdict_on, name
     assert verdict.kind == ("trails_baseline" if kind == "holds" else kind)
     assert "trails AR(2)" in verdict.text
     assert "mean" not in verdict.text
+
+
+@pytest.mark.parametrize("name", sorted(FORECASTS.keys() - {"exponential", "far", "nan", "inf", "overflow"}))
+def test_a_network_that_copies_the_last_value_is_an_echo_whatever_its_rollout_looks_like(truth, name):
+    forecast = FORECASTS[name][1](truth)
+    baselines = {"last value": 0.8 * metrics.rmse(forecast, truth)}
+    scale, error = truth.std(axis=(0, 1)), metrics.rmse(forecast, truth)
+    copied, not_copied = (judge(forecast, truth, scale, error, baselines, echo) for echo in (0.05, 0.5))
+    assert (copied.kind == "echoes") == (not_copied.kind not in ("holds", "trails_baseline"))
+    if copied.kind == "echoes":
+        assert "echoes the last value: one step ahead it moves away from it by 5%" in copied.text
+
+
+def test_an_echo_is_measured_on_the_next_step(truth):
+    last, now = truth[:, :-1], truth[:, 1:]
+    assert metrics.echo(last, now, last) == 0
+    assert metrics.echo(now, now, last) == pytest.approx(1)
+    assert metrics.echo(0.95 * last + 0.05 * now, now, last) == pytest.approx(0.05)
+    assert np.isnan(metrics.echo(now + np.nan, now, last))
+    assert np.isnan(metrics.echo(last, last, last))
+
+
+def test_whatever_is_wrong_comes_with_advice_that_names_keys_of_the_config(truth, verdict_on):
+    schema = str(Config.model_json_schema())
+    for kind, make in FORECASTS.values():
+        verdict = verdict_on(make(truth), {"mean": 3.0, "last value": 0.005})
+        if verdict.kind in ("holds", "on_par"):
+            assert verdict.advice is None
+            continue
+        assert verdict.kind == ("trails_baseline" if kind == "holds" else kind)
+        keys = re.findall(r"\b(?:data|model|optimizer|schedule|training)\.[a-z_.]*[a-z_]", verdict.advice or "")
+        assert keys
+        for key in keys:
+            assert all(f"'{part}'" in schema for part in key.split(".")), key
 
 
 def test_what_nobody_forecasts_better_is_no_failure(truth, verdict_on):

@@ -74,6 +74,8 @@ def evaluate(
             f" phase {evaluation.phase_error:+.3f} cycles off at the end"
         )
         emit(f"verdict: {evaluation.verdict.text}")
+        if evaluation.verdict.advice:
+            say(f"hint: {evaluation.verdict.advice}")
 
 
 def _evaluate_tokens(run: Run, trained: TrainedTokens, json: bool, quiet: bool) -> None:

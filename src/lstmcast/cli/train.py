@@ -117,6 +117,8 @@ def _render(result: Result, *, json: bool, quiet: bool) -> None:
         show(tables.of(evaluation))
         emit(f"verdict: {evaluation.summary()['verdict']}")
         emit(f"run: {result.run.path} ({result.step:,} steps, {result.seconds:.1f} s)")
+        if result.status == "finished" and (advice := evaluation.summary().get("advice")):
+            say(f"hint: {advice}")
         if result.status == "finished" and result.reason:
             say(result.reason)
     if result.status == "diverged":

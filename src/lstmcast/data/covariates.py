@@ -53,17 +53,19 @@ class Covariates:
 
     @classmethod
     def fit(cls, settings: CovariateSettings, origin: float, train: Array) -> Covariates:
-        """Fit to the training part ``(L, F)``, whose first row is step 0."""
-        periods, F = np.array(settings.periods), train.shape[1]
-        made = cls(periods, origin, settings.inputs, np.zeros((2 * len(periods), F)), np.ones(F))
-        if not settings.subtract:
-            return made
-        waves = made.waves(np.arange(len(train)))
+        """Make them for the training part ``(L, F)``, whose first row is step 0, and fit them if asked."""
+        P, F = len(settings.periods), train.shape[1]
+        made = cls(np.array(settings.periods), origin, settings.inputs, np.zeros((2 * P, F)), np.ones(F))
+        return made.fitted(train) if settings.subtract else made
+
+    def fitted(self, train: Array) -> Covariates:
+        """Return them with the least-squares fit to the training part ``(L, F)`` subtracted."""
+        waves = self.waves(np.arange(len(train)))
         # the constant beside them is left to the network; of periods too close to be told apart, the smallest solution
         design = np.concatenate([waves, np.ones((len(train), 1))], axis=1)
         weights = np.linalg.lstsq(design, train, rcond=1e-3)[0][:-1]
         scale = (train - waves @ weights).std(axis=0)
-        return replace(made, weights=weights, scale=np.where(scale > 1e-9, scale, 1.0))
+        return replace(self, weights=weights, scale=np.where(scale > 1e-9, scale, 1.0))
 
     def waves(self, steps: Array) -> Array:
         """Return the waves at ``steps`` (…): ``(…, 2P)``."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from lstmcast.arrays import Array
+from lstmcast.data.covariates import Covariates
 
 MAX_ORDER = 128
 MAX_FIT_ROWS = 20_000
@@ -123,6 +124,26 @@ class Autoregression:
         return forecast
 
 
+@dataclass(frozen=True)
+class BesidePeriods:
+    """Another baseline of what known periods leave; all rows and histories begin at step 0."""
+
+    inner: Baseline
+    covariates: Covariates
+    label: str
+
+    def forecast(self, history: Array, steps: int) -> Array:
+        """Forecast the steps after the history."""
+        T = history.shape[1]
+        left = self.inner.forecast(self.covariates.remove(history, np.arange(T)), steps)
+        return self.covariates.restore(left, np.arange(T, T + steps))
+
+    def next_step(self, rows: Array) -> Array:
+        """Forecast each value from those before it."""
+        steps = np.arange(rows.shape[1])
+        return self.covariates.restore(self.inner.next_step(self.covariates.remove(rows, steps)), steps)
+
+
 def delayed(rows: Array, steps: int) -> Array:
     """Return ``rows`` (N, L, F) shifted to later steps, NaN before."""
     shifted = np.full(rows.shape, np.nan)
@@ -130,15 +151,29 @@ def delayed(rows: Array, steps: int) -> Array:
     return shifted
 
 
-def fit_baselines(train: Array) -> dict[str, Baseline]:
-    """Fit all baselines to the training rows ``(N, L, F)``; one that the data does not allow is left out."""
+def fit_baselines(train: Array, covariates: Covariates | None = None) -> dict[str, Baseline]:
+    """Fit all baselines to the training rows ``(N, L, F)``; one that the data does not allow is left out.
+
+    What the network knows in advance, ``covariates``, two more baselines know too.
+    """
     baselines: dict[str, Baseline] = {"mean": Mean(train.mean(axis=(0, 1))), "last_value": LastValue()}
     period = find_period(train)
     if period is not None:
         baselines["seasonal_naive"] = SeasonalNaive(period)
     if train.shape[1] >= 8:
-        baselines["ar"] = Autoregression(tuple(fit_autoregression(train[:, :, f]) for f in range(train.shape[2])))
+        baselines["ar"] = _autoregression(train)
+    if covariates is not None:
+        known = covariates.fitted(train[0])
+        left = known.remove(train, np.arange(train.shape[1]))
+        baselines["periods"] = BesidePeriods(Mean(left.mean(axis=(0, 1))), known, "known periods alone")
+        if "ar" in baselines:
+            inner = _autoregression(left)
+            baselines["ar_periods"] = BesidePeriods(inner, known, f"{inner.label} beside known periods")
     return baselines
+
+
+def _autoregression(train: Array) -> Autoregression:
+    return Autoregression(tuple(fit_autoregression(train[:, :, f]) for f in range(train.shape[2])))
 
 
 def find_period(rows: Array) -> int | None:

@@ -12,7 +12,7 @@ from lstmcast.arrays import Array
 from lstmcast.data.dataset import Dataset, Held
 from lstmcast.errors import InvalidError
 from lstmcast.forecasting import metrics
-from lstmcast.forecasting.baselines import Baseline, fit_baselines
+from lstmcast.forecasting.baselines import Baseline, delayed, fit_baselines
 from lstmcast.forecasting.rollout import Forecaster
 from lstmcast.forecasting.verdict import Verdict, judge
 
@@ -91,6 +91,7 @@ class Evaluation:
             },
             "verdict": self.verdict.text,
             "verdict_kind": self.verdict.kind,
+            "advice": self.verdict.advice,
         }
 
 
@@ -148,6 +149,13 @@ def _next_step_errors(
     return {name: metrics.rmse(forecast[:, scored] * unit, truth) for name, forecast in forecasts.items()}
 
 
+def _echo(forecaster: Forecaster, held: Held) -> float:
+    known = held.rows[:, : held.known]
+    forecast = forecaster.next_step(known, held.scored_from)
+    scored = slice(held.scored_from, None)
+    return metrics.echo(forecast[:, scored], known[:, scored], delayed(known, forecaster.horizon)[:, scored])
+
+
 def evaluate(
     forecaster: Forecaster, dataset: Dataset, horizons: Sequence[int] = HORIZONS, origins: int = 1
 ) -> Evaluation:
@@ -171,7 +179,7 @@ def evaluate(
     # one column is scored in the user's units, several in standard deviations
     unit = scaler.scale if len(dataset.columns) == 1 else np.ones(len(dataset.columns))
 
-    fitted = fit_baselines(dataset.train)
+    fitted = fit_baselines(dataset.train, dataset.covariates)
     next_steps = _next_step_errors(forecaster, fitted, held, unit)
 
     def score(name: str, label: str, forecast: Array) -> Score:
@@ -195,6 +203,7 @@ def evaluate(
         deviation,
         model.rollout[steps],
         {baseline.label: baseline.rollout[steps] for baseline in baselines.values()},
+        _echo(forecaster, held),
     )
     finite = np.nan_to_num(forecast, posinf=0, neginf=0)
     long_enough = steps >= 8

@@ -14,6 +14,17 @@ def rmse(forecast: Array, truth: Array) -> float:
     return value if np.isfinite(value) else float("inf")
 
 
+def echo(forecast: Array, truth: Array, last: Array) -> float:
+    """Return how far forecasts move away from the last known values, over how far the truth does (RMS).
+
+    0 is a copy of the last value, and what is below e has an error within 1 ± e of persistence's. NaN where a forecast
+    is missing is left out; the result is NaN if nothing is left, or the truth never moves.
+    """
+    there = ~np.isnan(forecast + last)
+    moved = rmse(truth[there], last[there]) if there.any() else 0.0
+    return rmse(forecast[there], last[there]) / moved if moved else float("nan")
+
+
 def valid_steps(forecast: Array, truth: Array, scale: Array, share: float = 0.2) -> int:
     """Return for how many steps the forecast holds (valid prediction horizon).
 

@@ -17,6 +17,27 @@ HOLDS = 0.2
 ON_PAR = 1.1
 # and below this share of the truth's variation it knows something
 INFORMED = 0.8
+# a next step that moves away from the last value by less than this share of what the series does is a copy
+ECHO = 0.1
+# what to change in the config, by what is wrong
+ADVICE = {
+    "diverges": "lower optimizer.learning_rate or training.clip.norm, and train through rollouts:"
+    " training.rollout.steps",
+    "trails_baseline": "train longer (training.steps) and through longer rollouts (training.rollout.steps), or use the"
+    " baseline",
+    "echoes": "train longer (training.steps) or with a higher optimizer.learning_rate, and through rollouts, where a"
+    " copy costs most: training.rollout.steps",
+    "wrong_level": "train through rollouts (training.rollout.steps), and let more of a window be read before it"
+    " counts: training.warmup",
+    "collapsed": "lower optimizer.learning_rate if the loss has jumped, train longer (training.steps), and through"
+    " rollouts: training.rollout.steps",
+    "dies_out": "train through longer rollouts (training.rollout.steps) on longer windows (data.timesteps)",
+    "blows_up": "train through longer rollouts (training.rollout.steps) with a lower training.clip.norm",
+    "wrong_frequency": "give windows of several periods (data.timesteps), and train longer (training.steps)",
+    "out_of_phase": "train through longer rollouts (training.rollout.steps) and to a lower learning rate"
+    " (schedule.kind: cosine); periods that are known go to data.covariates",
+    "inaccurate": "train longer (training.steps) or a larger network (model.hidden_sizes); what is noise stays",
+}
 
 
 @dataclass(frozen=True)
@@ -26,8 +47,20 @@ class Verdict:
     kind: str
     text: str
 
+    @property
+    def advice(self) -> str | None:
+        """What to change in the config, if anything is wrong."""
+        return ADVICE.get(self.kind)
 
-def judge(forecast: Array, truth: Array, scale: Array, model_rmse: float, baselines: Mapping[str, float]) -> Verdict:
+
+def judge(
+    forecast: Array,
+    truth: Array,
+    scale: Array,
+    model_rmse: float,
+    baselines: Mapping[str, float],
+    echo: float = float("nan"),
+) -> Verdict:
     """Judge a rollout ``(N, K, F)`` against the truth.
 
     Args:
@@ -36,11 +69,12 @@ def judge(forecast: Array, truth: Array, scale: Array, model_rmse: float, baseli
         scale: standard deviation of each feature of the training part, ``(F,)``.
         model_rmse: the rollout's RMSE over all K steps.
         baselines: label to RMSE over the same steps.
+        echo: `metrics.echo` of the forecasts of the next step.
     """
     K = truth.shape[1]
     holds = metrics.valid_steps(forecast, truth, scale, HOLDS)
     label, best = min(baselines.items(), key=lambda item: item[1])
-    kind, how = _failure(forecast, truth, scale, holds, on_par=model_rmse <= ON_PAR * best)
+    kind, how = _failure(forecast, truth, scale, holds, echo, on_par=model_rmse <= ON_PAR * best)
     if model_rmse <= best:
         times = "over 1,000" if best > 1000 * model_rmse else f"{best / model_rmse:.2g}" if best else "1"
         beside = f"beats every baseline; the next is {label}, with {times} times its error"
@@ -57,7 +91,7 @@ def _share(value: float) -> str:
     return f"{value:.0%}" if value >= 0.01 else "less than 1%"
 
 
-def _failure(forecast: Array, truth: Array, scale: Array, holds: int, *, on_par: bool) -> tuple[str, str]:
+def _failure(forecast: Array, truth: Array, scale: Array, holds: int, echo: float, *, on_par: bool) -> tuple[str, str]:
     """Name the failure, the gravest first."""
     K = truth.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -68,13 +102,18 @@ def _failure(forecast: Array, truth: Array, scale: Array, holds: int, *, on_par:
         return "diverges", f"diverges: at step {step:,} it is {DIVERGED:.0f} standard deviations off"
     if holds == K:
         return "holds", "holds"
-    if K < 8:
-        return "inaccurate", "is inaccurate"
     error = metrics.rmse(forecast / scale, truth / scale)
     spread = metrics.rmse(truth / scale, truth.mean(axis=1, keepdims=True) / scale)
-    if on_par and error < INFORMED * spread:
+    if K >= 8 and on_par and error < INFORMED * spread:
         # noise alone can exceed what `holds` allows; nobody here forecasts it better
         return "on_par", f"is as good as any baseline, its error {error / spread:.0%} of the truth's variation"
+    if echo < ECHO:
+        return "echoes", (
+            f"echoes the last value: one step ahead it moves away from it by {echo:.0%} of what the series does,"
+            " no better than persistence"
+        )
+    if K < 8:
+        return "inaccurate", "is inaccurate"
     half, quarter = K // 2, max(2, K // 4)
     late = metrics.amplitude_ratio(forecast[:, half:], truth[:, half:])
     early = metrics.amplitude_ratio(forecast[:, :quarter], truth[:, :quarter])
