@@ -19,46 +19,38 @@ class Head:
     """A head with parameters ``views`` (by name), and its memory of T steps.
 
     It stands on the top state ``h`` (T, H, B) and the inputs ``x`` (T, F, B).
-
-    Attributes:
-        y: the predictions, ``(T, O, B)``.
     """
 
     def __init__(self, network: Network, views: Mapping[str, Array], h: Array, x: Array) -> None:
         T, _, B = h.shape
-        widths = (*network.head_sizes, network.output_size)
         self._views = views
         self._inputs = [h, *(np.zeros((T, width, B), h.dtype) for width in network.head_sizes)]
-        self._gradients = [np.zeros((T, width, B), h.dtype) for width in widths]
+        self._gradients = [np.zeros((T, width, B), h.dtype) for width in network.head_sizes]
         self._last_input = x[:, : network.output_size] if network.residual else None
-        self.y: Array = np.zeros((T, network.output_size, B), h.dtype)
 
-    def forward(self, where: int | slice) -> Array:
-        """Write and return the predictions at ``where``."""
+    def forward(self, where: int | slice, y: Array) -> None:
+        """Write the predictions at ``where`` to those of y (T, O, B)."""
         last = len(self._inputs) - 1
         for k, u in enumerate(self._inputs):
-            out = self.y if k == last else self._inputs[k + 1]
+            out = y if k == last else self._inputs[k + 1]
             v = np.matmul(self._views[f"head.{k}.weight"], u[where], out=out[where])
             v += self._views[f"head.{k}.bias"][:, None]
             if k < last:
                 v *= v.real > 0
-        y: Array = self.y[where]
         if self._last_input is not None:
-            y += self._last_input[where]
-        return y
+            v += self._last_input[where]
 
     def backward(self, where: int | slice, dy: Array) -> Array:
-        """Return dL/dh at ``where``, given dL/dy ``(T, O, B)`` there."""
-        self._gradients[-1][where] = dy[where]
+        """Return dL/dh at ``where``, given dL/dy there, of dy (T, O, B)."""
         for k in range(len(self._inputs) - 1, -1, -1):
-            du: Array = np.matmul(self._views[f"head.{k}.weight"].T, self._gradients[k][where])
+            dv = dy if k == len(self._gradients) else self._gradients[k]
+            du: Array = np.matmul(self._views[f"head.{k}.weight"].T, dv[where])
             if k:
                 np.multiply(du, self._inputs[k][where].real > 0, out=self._gradients[k - 1][where])
         return du
 
-    def write_gradient(self, start: int, views: Mapping[str, Array]) -> None:
-        """Write the parameters' gradients, summed over the steps from ``start`` on."""
-        for k, (u, dv) in enumerate(zip(self._inputs, self._gradients, strict=True)):
-            product = np.matmul(dv[start:], u[start:].swapaxes(1, 2))
-            views[f"head.{k}.weight"][...] = product.sum(axis=0)
-            views[f"head.{k}.bias"][...] = dv[start:].sum(axis=(0, 2))
+    def add_gradient(self, where: slice, dy: Array, views: Mapping[str, Array]) -> None:
+        """Add the parameters' gradients over the steps at ``where``."""
+        for k, (u, dv) in enumerate(zip(self._inputs, (*self._gradients, dy), strict=True)):
+            views[f"head.{k}.weight"][...] += np.matmul(dv[where], u[where].swapaxes(1, 2)).sum(axis=0)
+            views[f"head.{k}.bias"][...] += dv[where].sum(axis=(0, 2))

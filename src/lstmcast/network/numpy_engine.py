@@ -1,14 +1,16 @@
 """The NumPy engine: forward and backward by hand.
 
-Time comes first and features before the batch: inputs ``(T, F, B)``, states ``(H, B)``. Each layer's
-inputs lie in one array z with z(t) = [x(t); h(t-1); 1], so that one product W z(t) serves input, state and
-bias, and its transpose the whole way back. See ``cells/`` for what happens between the products.
+Time comes first and features before the batch: inputs ``(T, F, B)``, states ``(H, B)``. One product
+W [x(t); 1; h(t-1)] serves input, bias and state, and its transpose the whole way back. See ``tape.py`` for how
+they lie in memory and ``cells/`` for what happens between the products.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isqrt
+from typing import Any
 
 import numpy as np
 
@@ -17,106 +19,113 @@ from lstmcast.data.batches import Batch
 from lstmcast.network.cells import CELLS
 from lstmcast.network.description import Network
 from lstmcast.network.engine import same
-from lstmcast.network.head import Head
 from lstmcast.network.losses import LOSSES
 from lstmcast.network.parameters import Parameters
+from lstmcast.network.products import NumpyProducts, Products
+from lstmcast.network.tape import LayerTape, Tape
 
-# steps read at once where nothing is differentiated
-PIECE = 1024
-# a chunk of steps whose copies (in numbers) stay in the processor's cache
-CHUNK = 2**17
-
-
-class LayerTape:
-    """All that one layer remembers of T steps on a batch of B."""
-
-    def __init__(self, T: int, D: int, H: int, B: int, rows: int, states: int, dtype: np.dtype[np.generic]) -> None:
-        self.z: Array = np.zeros((T + 1, D + H + 1, B), dtype)
-        self.z[:, -1] = 1
-        self.a: Array = np.empty((T, rows * H, B), dtype)
-        self.x, self.h = self.z[:, :D], self.z[:, D:-1]
-        memory = (T, H, B) if states == 2 else (T, 0, B)
-        self.c: Array = np.zeros((T + 1, *memory[1:]), dtype)
-        self.tanh_c: Array = np.empty(memory, dtype)
-        # views are made once: making them costs as much as a small product
-        self.forward_steps = list(
-            zip(self.z, self.a, self.h, self.c, self.h[1:], self.c[1:], self.tanh_c, self.x, strict=False)
-        )
+# numbers remembered at once where nothing is differentiated, and the steps of a rollout between two tidyings
+PIECE = 2**20
+STREAM = 64
 
 
-class Tape:
-    """All that a network remembers of T steps on a batch of B."""
+@dataclass(frozen=True)
+class Weights:
+    """A layer's packed weights, ready for the products."""
 
-    def __init__(self, network: Network, parameters: Parameters, T: int, B: int) -> None:
-        dtype = parameters.values.dtype
-        cell = CELLS[network.cell]
-        sizes = (network.input_size, *network.hidden_sizes)
-        self.layers = [LayerTape(T, D, H, B, cell.rows, cell.states, dtype) for D, H in pairwise(sizes)]
-        self.head = Head(network, parameters.views, self.layers[-1].h[1:], self.layers[0].x[:T])
+    forward: Any
+    backward: Any
+    backward_state: Any
 
-    def states(self, t: int) -> Iterator[Array]:
-        """Yield the views ``(H, B)`` of the state before step t: h, then c if there is one, layer by layer."""
-        for layer in self.layers:
-            yield layer.h[t]
-            if layer.c.shape[1]:
-                yield layer.c[t]
+
+@dataclass(frozen=True)
+class Pass:
+    """One way through a batch, in segments that fit the tape.
+
+    Attributes:
+        x: the inputs ``(T, F, B)``.
+        y: the outputs ``(T, O, B)``.
+        fed: the first step that reads a prediction (T if none does).
+        alone: the first step whose output is computed by itself, since it is read.
+        output_from: the first step whose output is computed.
+        segment: steps of a segment.
+        starts: the state before each segment, as far as they are kept; None: zero.
+    """
+
+    batch: Batch
+    weights: Sequence[Weights]
+    tape: Tape
+    x: Array
+    y: Array
+    fed: int
+    alone: int
+    output_from: int
+    segment: int
+    starts: list[list[Array] | None] = field(default_factory=list)
 
 
 class NumpyEngine:
-    """Runs a network by hand-derived forward and backward passes, in the parameters' dtype."""
+    """Runs a network by hand-derived forward and backward passes, in the parameters' dtype.
 
-    def __init__(self, network: Network, parameters: Parameters) -> None:
+    Args:
+        network: the network.
+        parameters: its parameters.
+        products: who multiplies matrices.
+        recompute: remember only every √T-th state of T steps, and compute what lies between once more on the way
+            back (Chen et al. 2016, https://arxiv.org/abs/1604.06174): memory in √T for a third more time.
+    """
+
+    def __init__(
+        self, network: Network, parameters: Parameters, products: Products | None = None, *, recompute: bool = False
+    ) -> None:
         self.network = network
         self.parameters = parameters
+        self._products = products or NumpyProducts()
+        self._multiply = self._products.multiply
+        self._recompute = recompute
         self._cell = CELLS[network.cell]
-        self._tapes: dict[tuple[int, int], Tape] = {}
+        self._tapes: dict[int, Tape] = {}
 
     def loss_and_gradient(self, batch: Batch) -> float:
         """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
         # a diverging network overflows; the training loop looks at the loss
         with np.errstate(over="ignore", invalid="ignore"):
-            weights = self._packed()
-            tape, fed = self._forward(batch, weights)
-            loss, dy = self._loss(batch, tape.head.y)
-            self._backward(batch, weights, tape, fed, dy)
+            run = self._forward(batch)
+            loss, dy = self._loss(batch, run.y)
+            self._backward(run, dy)
         return float(loss.real)
 
     def input_gradients(self, batch: Batch) -> tuple[Array, Array]:
         """Return dL/d inputs ``(N, T, F)`` and dL/d initial state ``(N, S)``; overwrite ``parameters.gradient``."""
-        weights = self._packed()
-        tape, fed = self._forward(batch, weights)
-        dx = np.zeros_like(tape.layers[0].x[:-1])
-        dstate = self._backward(batch, weights, tape, fed, self._loss(batch, tape.head.y)[1], dx)
+        run = self._forward(batch)
+        dx = np.zeros(run.x.shape, run.y.dtype)
+        dstate = self._backward(run, self._loss(batch, run.y)[1], dx)
         return dx.transpose(2, 0, 1), dstate.T
 
     def loss(self, batch: Batch) -> np.generic:
         """Return the loss alone, in the parameters' dtype: complex parameters give a complex loss."""
-        tape, _ = self._forward(batch, self._packed())
-        return self._loss(batch, tape.head.y)[0]
+        return self._loss(batch, self._forward(batch).y)[0]
 
     def predict(self, inputs: Array) -> Array:
         """Return the outputs ``(N, T, O)`` along true inputs ``(N, T, F)``, from the zero state."""
-        return self._read(inputs, self._packed())[0]
+        return self._read(inputs)[0]
 
-    def _read(self, inputs: Array, weights: Sequence[Array]) -> tuple[Array, list[Array]]:
+    def _read(self, inputs: Array) -> tuple[Array, list[Array]]:
         """Return the outputs ``(N, T, O)`` along true inputs, and the states ``(H, N)`` after them.
 
         Long inputs are read piece by piece: what is never differentiated need not be remembered.
         """
         N, T, _ = inputs.shape
-        outputs = np.empty((N, T, self.network.output_size), self.parameters.values.dtype)
-        state = None
+        piece = max(1, PIECE // (self._cell.blocks * sum(self.network.hidden_sizes) * N))
         with np.errstate(over="ignore", invalid="ignore"):  # a forecast may leave the finite numbers
-            for start in range(0, T, PIECE):
-                piece = inputs[:, start : start + PIECE]
-                tape, _ = self._forward(Batch(piece, piece, initial_state=state), weights)
-                outputs[:, start : start + PIECE] = tape.head.y.transpose(2, 0, 1)
-                state = np.concatenate(list(tape.states(piece.shape[1]))).T
-        return outputs, [last.copy() for last in tape.states(piece.shape[1])]
+            run = self._forward(Batch(inputs, inputs), min(piece, T))
+        last = T % run.segment or run.segment
+        return run.y.transpose(2, 0, 1), [state.copy() for state in run.tape.states(last)]
 
     def trace(self, inputs: Array) -> dict[str, Array]:
         """Return gates and states along true inputs ``(N, T, F)``, by name, each ``(N, T, H)``."""
-        return self._traced(self._forward(Batch(inputs, inputs), self._packed())[0])
+        run = self._forward(Batch(inputs, inputs), inputs.shape[1])
+        return self._traced(run)
 
     def trace_gradients(self, batch: Batch) -> dict[str, Array]:
         """Return gates, states and the loss's gradients with respect to them, by name, each ``(N, T, H)``.
@@ -124,33 +133,28 @@ class NumpyEngine:
         "layer l dh" and "layer l dc" are the whole gradients of h(t) and c(t), through all that comes after;
         "layer l da_i" is that of gate i's pre-activation.
         """
-        weights = self._packed()
-        tape, fed = self._forward(batch, weights)
-        traced = self._traced(tape)
-        arriving = [(np.zeros_like(layer.h[1:]), np.zeros_like(layer.c[1:])) for layer in tape.layers]
-        self._backward(batch, weights, tape, fed, self._loss(batch, tape.head.y)[1], arriving=arriving)
-        for index, (layer, (dh, dc), H) in enumerate(
-            zip(tape.layers, arriving, self.network.hidden_sizes, strict=True)
-        ):
-            gradients = {"dh": dh}
-            if self._cell.states == 2:
-                # what arrives from the step after, and what comes through h(t) = o tanh(c)
-                o = traced[f"layer {index} o"].transpose(1, 2, 0)
-                gradients["dc"] = dc + dh * o * (1 - layer.tanh_c**2)
-            # the backward pass has left da in the place of the gates
-            names = self._cell.gate_names or ("h",)
-            gradients |= {f"da_{name}": layer.a[:, k * H : (k + 1) * H] for k, name in enumerate(names)}
-            traced |= {f"layer {index} {name}": array.transpose(2, 0, 1).copy() for name, array in gradients.items()}
-        return traced
+        T = batch.inputs.shape[1]
+        run = self._forward(batch, T)
+        traced, gradients = self._traced(run), {}
+        for index, H in enumerate(self.network.hidden_sizes):
+            names = ["dh", "dc", *(f"da_{name}" for name in self._cell.gate_names or "h")]
+            gradients |= {f"layer {index} {name}": np.zeros((T, H, len(batch.inputs)), run.y.dtype) for name in names}
+        self._backward(run, self._loss(batch, run.y)[1], arriving=gradients)
+        return traced | {
+            name: array.transpose(2, 0, 1)
+            for name, array in gradients.items()
+            if self._cell.states == 2 or not name.endswith("dc")
+        }
 
-    def _traced(self, tape: Tape) -> dict[str, Array]:
+    def _traced(self, run: Pass) -> dict[str, Array]:
         traced: dict[str, Array] = {}
-        for index, (layer, H) in enumerate(zip(tape.layers, self.network.hidden_sizes, strict=True)):
-            for block, name in enumerate(self._cell.gate_names):
-                traced[f"layer {index} {name}"] = layer.a[:, block * H : (block + 1) * H]
-            if self._cell.states == 2:
-                traced[f"layer {index} c"] = layer.c[1:]
-            traced[f"layer {index} h"] = layer.h[1:]
+        T = len(run.x)
+        for index, layer in enumerate(run.tape.layers):
+            for name, k in zip(self._cell.gate_names, self._cell.gate_blocks, strict=True):
+                traced[f"layer {index} {name}"] = layer.m[:T, k * layer.H : (k + 1) * layer.H]
+            if layer.c is not None:
+                traced[f"layer {index} c"] = layer.c[1 : T + 1]
+            traced[f"layer {index} h"] = layer.h[1 : T + 1]
         return {name: array.transpose(2, 0, 1).copy() for name, array in traced.items()}
 
     def stream(
@@ -163,70 +167,97 @@ class NumpyEngine:
     ) -> Iterator[Array]:
         """Read ``history`` (N, T, F), then yield one forecast ``(N paths, O)`` after another, without end."""
         weights = self._packed()
-        outputs, states = self._read(history, weights)
-        tape = Tape(self.network, self.parameters, 1, len(history) * paths)
-        for now, last in zip(tape.states(0), states, strict=True):
-            now[...] = np.repeat(last, paths, axis=1)
+        outputs, states = self._read(history)
+        # a tape of its own: there may be other streams, and batches in between
+        tape = Tape(self.network, self.parameters, self._products, STREAM, len(history) * paths)
+        tape.set_states([np.repeat(state, paths, axis=1) for state in states])
         pending = [np.repeat(y.T, paths, axis=1) for y in outputs[:, -delay:].swapaxes(0, 1)]
-        x = tape.layers[0].x[0]
+        y = np.zeros((STREAM, self.network.output_size, len(history) * paths), outputs.dtype)
         while True:
-            y = pending.pop(0)
-            forecast = read(y.T)
-            x[: forecast.shape[1]] = forecast.T
-            if known is not None:
-                x[forecast.shape[1] :] = next(known).T
-            yield forecast
-            with np.errstate(over="ignore", invalid="ignore"):  # a forecast may leave the finite numbers
-                self._step(weights, tape, 0)
-                pending.append(tape.head.forward(0).copy())
-            for before, after in zip(tape.states(0), tape.states(1), strict=True):
-                before[...] = after
+            for t in range(STREAM):
+                forecast = read(pending.pop(0).T)
+                tape.x[t, : forecast.shape[1]] = forecast.T
+                if known is not None:
+                    tape.x[t, forecast.shape[1] :] = next(known).T
+                yield forecast
+                with np.errstate(over="ignore", invalid="ignore"):  # a forecast may leave the finite numbers
+                    self._step(weights, tape, t)
+                    tape.head.forward(t, y)
+                pending.append(y[t].copy())
+            tape.set_states(list(tape.states(STREAM)))
 
-    def _packed(self) -> list[Array]:
-        views, cell = self.parameters.views, self._cell
-        return [
-            cell.pack(*(views[f"cells.{layer}.{name}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")))
-            for layer in range(len(self.network.hidden_sizes))
-        ]
+    def _packed(self) -> list[Weights]:
+        views, cell, wrap = self.parameters.views, self._cell, self._products.wrap
+        weights = []
+        for layer, H in enumerate(self.network.hidden_sizes):
+            W = cell.pack(
+                *(views[f"cells.{layer}.{name}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            )
+            D = W.shape[1] - H - 1
+            back = np.ascontiguousarray(np.delete(W, D, axis=1).T)
+            W[: cell.sigmoids * H] *= 0.5
+            weights.append(Weights(wrap(W), wrap(back), wrap(back[D:])))
+        return weights
 
     def _tape(self, T: int, B: int) -> Tape:
-        # batches come in one or two shapes: keep their arrays from step to step
-        if (T, B) not in self._tapes:
+        # batches come in one or two sizes: keep their arrays from step to step
+        tape = self._tapes.get(B)
+        if tape is None or tape.T < T:
             if len(self._tapes) == 2:
                 self._tapes.clear()
-            self._tapes[T, B] = Tape(self.network, self.parameters, T, B)
-        return self._tapes[T, B]
+            self._tapes[B] = tape = Tape(self.network, self.parameters, self._products, T, B)
+        return tape
 
-    def _step(self, weights: Sequence[Array], tape: Tape, t: int) -> None:
-        last = len(weights) - 1
-        for index, (W, layer) in enumerate(zip(weights, tape.layers, strict=True)):
-            z, a, h_prev, c_prev, h, c, tanh_c, _ = layer.forward_steps[t]
-            np.matmul(W, z, out=a)
-            self._cell.forward(a, h_prev, c_prev, h, c, tanh_c)
-            if index < last:
-                tape.layers[index + 1].x[t] = h
+    def _step(self, weights: Sequence[Weights], tape: Tape, t: int) -> None:
+        for W, layer in zip(weights, tape.layers, strict=True):
+            z, a, views = layer.forward[t]
+            self._multiply(W.forward, z, a)
+            self._cell.forward(views)
 
-    def _forward(self, batch: Batch, weights: Sequence[Array]) -> tuple[Tape, int]:
-        """Fill a tape; return it and the first step that reads a prediction (T if none does)."""
+    def _forward(self, batch: Batch, segment: int | None = None) -> Pass:
+        """Run forward in segments of at most so many steps; None: all at once, or √T if the rest is recomputed."""
         B, T, _ = batch.inputs.shape
-        tape = self._tape(T, B)
-        x, y, O = tape.layers[0].x, tape.head.y, self.network.output_size
-        x[:T] = batch.inputs.transpose(1, 2, 0)
-        start = 0
-        for state in tape.states(0):
-            stop = start + len(state)
-            state[...] = 0 if batch.initial_state is None else batch.initial_state[:, start:stop].T
-            start = stop
+        if segment is None:
+            segment = isqrt(T - 1) + 1 if self._recompute else T
         fed = first_fed(batch)
         alone = max(0, fed - batch.delay)
-        for t in range(T):
-            if batch.feedback is not None and t >= fed:
-                np.copyto(x[t, :O], y[t - batch.delay], where=batch.feedback[:, t])
-            self._step(weights, tape, t)
-            if t >= alone:
-                tape.head.forward(t)
-        tape.head.forward(slice(min(first_counted(batch), alone), alone))
-        return tape, fed
+        y = np.zeros((T, self.network.output_size, B), self.parameters.values.dtype)
+        tape, x = self._tape(segment, B), batch.inputs.transpose(1, 2, 0)
+        output_from = min(first_counted(batch), alone)
+        run = Pass(batch, self._packed(), tape, x, y, fed, alone, output_from, segment)
+        state: list[Array] | None = None
+        if batch.initial_state is not None:
+            sizes = np.cumsum([len(part) for part in tape.states(0)])
+            state = np.split(batch.initial_state.T, sizes[:-1])
+        for start in range(0, T, segment):
+            run.starts.append(state)
+            stop = self._run_segment(run, start)
+            if stop < T:
+                state = [part.copy() for part in tape.states(stop - start)]
+        return run
+
+    def _run_segment(self, run: Pass, start: int) -> int:
+        """Fill the tape with the steps from ``start`` on, and ``run.y``; return the first step after them."""
+        tape, batch, O = run.tape, run.batch, self.network.output_size
+        stop = min(start + run.segment, len(run.x))
+        tape.set_states(run.starts[start // run.segment])
+        tape.x[: stop - start] = run.x[start:stop]
+        y = run.y[start:stop]
+        for first in range(0, stop - start, tape.chunk):
+            last = min(first + tape.chunk, stop - start)
+            for t in range(first, last):
+                if start + t >= run.fed:
+                    assert batch.feedback is not None
+                    read = batch.feedback[:, start + t]
+                    np.copyto(tape.x[t, :O], run.y[start + t - batch.delay], where=read)
+                self._step(run.weights, tape, t)
+                if start + t >= run.alone:
+                    tape.head.forward(t, y)
+            # the other outputs of these steps at once, while their states are in cache
+            whole = slice(max(first, run.output_from - start), min(last, run.alone - start))
+            if whole.start < whole.stop:
+                tape.head.forward(whole, y)
+        return stop
 
     def _loss(self, batch: Batch, y: Array) -> tuple[np.generic, Array]:
         """Return the loss and dL/dy, ``(T, O, B)``, 0 before the first step that counts."""
@@ -241,68 +272,109 @@ class NumpyEngine:
         return loss, dy
 
     def _backward(
-        self,
-        batch: Batch,
-        weights: Sequence[Array],
-        tape: Tape,
-        fed: int,
-        dy: Array,
-        dx: Array | None = None,
-        arriving: Sequence[tuple[Array, Array]] | None = None,
+        self, run: Pass, dy: Array, dx: Array | None = None, arriving: Mapping[str, Array] | None = None
     ) -> Array:
         """Write the parameters' gradient; return the initial state's, ``(S, B)``.
 
-        If given, the inputs' gradient is written to ``dx`` (T, F, B), and to ``arriving`` what arrives at each
-        layer's h(t) and, from the step after, at its c(t).
+        If given, the inputs' gradient is written to ``dx`` (T, F, B), and to ``arriving`` the gradients by name that
+        `trace_gradients` shows, of a pass in one segment.
         """
-        T, O, B = dy.shape
-        H = self.network.hidden_sizes
-        first, alone = first_counted(batch), max(0, fed - batch.delay)
-        output_from = min(first, alone)
-        dhs = [np.zeros((h, B), dy.dtype) for h in H]
-        dcs = [np.zeros((layer.c.shape[1], B), dy.dtype) for layer in tape.layers]
-        dtop = tape.head.backward(slice(output_from, alone), dy)
-        transposed = [np.ascontiguousarray(W[:, :-1].T) for W in weights]
-        top = len(H) - 1
-        for t in reversed(range(T)):
-            if t >= alone:
-                dhs[top] += tape.head.backward(t, dy)
-            elif t >= output_from:
-                dhs[top] += dtop[t - output_from]
-            for index in range(top, -1, -1):
-                _, a, h_prev, c_prev, _, _, tanh_c, x = tape.layers[index].forward_steps[t]
-                dh, D = dhs[index], len(x)
-                if arriving is not None:
-                    for kept, now in zip(arriving[index], (dh, dcs[index]), strict=True):
-                        kept[t] = now
-                self._cell.backward(a, h_prev, c_prev, tanh_c, dh, dcs[index])
-                if index == 0 and t < fed and dx is None:
-                    # nobody asks for the gradient of a true input
-                    dh += transposed[0][D:] @ a
-                    continue
-                dz = transposed[index] @ a
-                dh += dz[D:]
-                if index > 0:
-                    dhs[index - 1] += dz[:D]
-                    continue
-                if self.network.residual:
-                    dz[:O] += dy[t]
-                if batch.feedback is not None and t >= fed:
-                    # what was read there was a prediction: its gradient goes to the prediction
-                    np.add(dy[t - batch.delay], dz[:O], out=dy[t - batch.delay], where=batch.feedback[:, t])
-                    np.copyto(dz[:O], 0, where=batch.feedback[:, t])
-                if dx is not None:
-                    dx[t] = dz[:D]
-        self._write_gradient(tape, output_from)
-        return np.concatenate([part for pair in zip(dhs, dcs, strict=True) for part in pair])
+        layers, T = run.tape.layers, len(run.x)
+        dW = [np.zeros((self._cell.rows * layer.H, layer.z.shape[1]), dy.dtype) for layer in layers]
+        self.parameters.gradient[:] = 0
+        for layer in layers:
+            layer.dz[...] = 0
+            if layer.carry is not None:
+                layer.carry[0] = 0
+        for start in range((T - 1) // run.segment * run.segment, -1, -run.segment):
+            stop = min(start + run.segment, T)
+            if stop < T:
+                self._run_segment(run, start)
+            self._back_through(run, start, stop, dy, dW, dx, arriving)
+        self._write_gradient(dW)
+        dstate = []
+        for layer in layers:
+            if self._cell.states == 2:
+                assert layer.carry is not None
+                dstate += [layer.dh, layer.carry[0]]
+            else:
+                dstate.append(layer.dh if layer.carry is None else layer.dh + layer.carry[0])
+        return np.concatenate(dstate)
 
-    def _write_gradient(self, tape: Tape, output_from: int) -> None:
+    def _back_through(
+        self,
+        run: Pass,
+        start: int,
+        stop: int,
+        dy: Array,
+        dW: Sequence[Array],
+        dx: Array | None,
+        arriving: Mapping[str, Array] | None,
+    ) -> None:
+        """Go back through the steps on the tape, a chunk at a time: few enough that they stay in cache."""
+        tape, cell, multiply = run.tape, self._cell, self._multiply
+        top, layers = tape.layers[-1], list(zip(run.weights, tape.layers, strict=True))
+        local = dy[start:stop]
+        for last in range(stop - start, 0, -tape.chunk):
+            first = max(0, last - tape.chunk)
+            steps, count = slice(first, last), last - first
+            for layer in tape.layers:
+                if layer.carry is not None:
+                    layer.carry[count] = layer.carry[0]
+                cell.linearize(layer.m[steps], layer.h[steps], layer.h[first + 1 : last + 1], layer.d[:count], layer.scratch[:count])
+            whole = slice(max(first, run.output_from - start), min(last, run.alone - start))
+            dtop = tape.head.backward(whole, local) if whole.start < whole.stop else None
+            for t in reversed(range(first, last)):
+                to_input = dx is not None or start + t >= run.fed
+                if start + t >= run.alone:
+                    top.dh += tape.head.backward(t, local)
+                elif start + t >= run.output_from:
+                    assert dtop is not None
+                    top.dh += dtop[t - whole.start]
+                for index in range(len(layers) - 1, -1, -1):
+                    W, layer = layers[index]
+                    da, views = layer.backward[t - first]
+                    cell.backward(views)
+                    if arriving is not None:
+                        self._record(arriving, index, layer, t, t - first)
+                    if index or to_input:
+                        multiply(W.backward, da, layer.dz_wrapped)
+                    else:
+                        # nobody asks for the gradient of a true input
+                        multiply(W.backward_state, da, layer.dh_wrapped)
+                    if index:
+                        below = tape.layers[index - 1]
+                        np.add(below.dh, layer.dx, below.dh)
+                if to_input:
+                    self._back_to_input(run, start + t, dy, dx)
+            for total, layer in zip(dW, tape.layers, strict=True):
+                self._products.add_sum(total, layer.da[:count], layer.z[steps])
+            counted = slice(max(first, run.output_from - start), last)
+            if counted.start < last:
+                tape.head.add_gradient(counted, local, self.parameters.gradient_views)
+
+    def _record(self, arriving: Mapping[str, Array], index: int, layer: LayerTape, t: int, k: int) -> None:
+        arriving[f"layer {index} dh"][t], arriving[f"layer {index} dc"][t] = layer.dh, layer.dc
+        for name, block in zip(self._cell.gate_names or "h", self._cell.gate_blocks or (0,), strict=True):
+            arriving[f"layer {index} da_{name}"][t] = layer.d[k, block * layer.H : (block + 1) * layer.H]
+
+    def _back_to_input(self, run: Pass, t: int, dy: Array, dx: Array | None) -> None:
+        """Hand the gradient of step t's input on: to the prediction that was read there, or to ``dx``."""
+        dz, O, batch = run.tape.layers[0].dx, self.network.output_size, run.batch
+        if self.network.residual:
+            dz[:O] += dy[t]
+        if batch.feedback is not None and t >= run.fed:
+            before, read = dy[t - batch.delay], batch.feedback[:, t]
+            np.add(before, dz[:O], out=before, where=read)
+            np.copyto(dz[:O], 0, where=read)
+        if dx is not None:
+            dx[t] = dz
+
+    def _write_gradient(self, dW: Sequence[Array]) -> None:
         views = self.parameters.gradient_views
-        for index, layer in enumerate(tape.layers):
-            dW = sum_of_products(layer.a, layer.z[:-1])
+        for index, total in enumerate(dW):
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            self._cell.unpack(dW, *(views[f"cells.{index}.{name}"] for name in names))
-        tape.head.write_gradient(output_from, views)
+            self._cell.unpack(total, *(views[f"cells.{index}.{name}"] for name in names))
 
 
 def first_fed(batch: Batch) -> int:
@@ -322,18 +394,3 @@ def first_fed(batch: Batch) -> int:
 def first_counted(batch: Batch) -> int:
     """Return the first step that has a weight in the loss."""
     return 0 if batch.weights is None else int(batch.weights.any(axis=0).argmax())
-
-
-def sum_of_products(left: Array, right: Array) -> Array:
-    """Return Σ_t left(t) right(t)ᵀ, for ``(T, R, B)`` and ``(T, C, B)``: ``(R, C)``.
-
-    Many steps make one large product, few enough that its operands stay in cache.
-    """
-    T, R, B = left.shape
-    C = right.shape[1]
-    chunk = max(1, CHUNK // ((R + C) * B))
-    total = np.zeros((R, C), left.dtype)
-    for start in range(0, T, chunk):
-        part = slice(start, start + chunk)
-        total += left[part].swapaxes(0, 1).reshape(R, -1) @ right[part].swapaxes(0, 1).reshape(C, -1).T
-    return total

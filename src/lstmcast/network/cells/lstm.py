@@ -1,10 +1,13 @@
-"""Long short-term memory, as ``torch.nn.LSTMCell``; gates in the order i, f, g, o.
+"""Long short-term memory, as ``torch.nn.LSTMCell``.
 
 Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000;
 https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html
 
-Notation: x input, h state, c cell state, h' and c' those of the step before, a pre-activations,
+Notation: x input, h state, c cell state, h' and c' those of the step before, a pre-activations, gates i, f, g, o,
 dz the gradient of the loss with respect to z, * the product element by element.
+
+The memory m of a step has six blocks: o, i, f, g, c', tanh(c). Gates that are treated alike lie side by side, so
+that one operation serves them all; i, f and g, c' face each other for the products i * g and f * c'.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from lstmcast.arrays import Array
-from lstmcast.network.cells.base import JointWeights
+from lstmcast.network.cells.base import JointWeights, Views
 
 
 class LSTM(JointWeights):
@@ -20,53 +23,63 @@ class LSTM(JointWeights):
 
     torch_name = "LSTM"
     gates = 4
-    rows = 4
     gate_names: tuple[str, ...] = ("i", "f", "g", "o")
+    gate_blocks: tuple[int, ...] = (1, 2, 3, 0)
+    order = (3, 0, 1, 2)
     states = 2
+    rows = 4
+    sigmoids = 3
+    blocks = 6
+    carry: int | None = 4
 
-    def forward(self, a: Array, h_prev: Array, c_prev: Array, h: Array, c: Array, tanh_c: Array) -> None:  # noqa: ARG002
-        """Leave the gates in ``a``."""
+    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:  # noqa: ARG002
+        """Cut the blocks out of m; c goes to the next step's c'."""
         H = len(h)
-        i_f, g, o = a[: 2 * H], a[2 * H : 3 * H], a[3 * H :]
-        # (1) i, f, o = σ(a), g = tanh(a);  σ(a) = (1 + tanh(a/2)) / 2 never overflows
-        i_f *= 0.5
-        o *= 0.5
-        np.tanh(a, out=a)
-        i_f += 1
-        o += 1
-        i_f *= 0.5
-        o *= 0.5
-        # (2) c = f * c' + i * g
-        np.multiply(a[H : 2 * H], c_prev, out=c)
-        np.multiply(a[:H], g, out=tanh_c)
-        c += tanh_c
-        # (3) h = o * tanh(c)
-        np.tanh(c, out=tanh_c)
-        np.multiply(o, tanh_c, out=h)
+        gates = m[: 4 * H], m[: 3 * H], m[H : 3 * H], m[3 * H : 5 * H]
+        return *gates, scratch[: 2 * H], scratch[:H], scratch[H : 2 * H], m_next[4 * H : 5 * H], m[5 * H :], m[:H], h
 
-    def backward(self, a: Array, h_prev: Array, c_prev: Array, tanh_c: Array, dh: Array, dc: Array) -> None:  # noqa: ARG002
-        """Overwrite the gates in ``a`` by da."""
+    def forward(self, views: Views) -> None:
+        """Leave the gates in the place of the pre-activations."""
+        a, o_i_f, i_f, g_c_prev, ig_fc, ig, fc, c, tanh_c, o, h = views
+        # (1) o, i, f = σ(a), g = tanh(a);  σ(a) = (1 + tanh(a/2)) / 2 never overflows
+        np.tanh(a, a)
+        np.add(o_i_f, 1, o_i_f)
+        np.multiply(o_i_f, 0.5, o_i_f)
+        # (2) c = i * g + f * c'
+        np.multiply(i_f, g_c_prev, ig_fc)
+        np.add(ig, fc, c)
+        # (3) h = o * tanh(c)
+        np.tanh(c, tanh_c)
+        np.multiply(o, tanh_c, h)
+
+    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:  # noqa: ARG002
+        """Write ∂h/∂a_o, ∂c/∂a_i, ∂c/∂a_f, ∂c/∂a_g, ∂c/∂c', ∂h/∂c to the blocks of ``out``."""
+        H = h.shape[1]
+        o, i, f, g, _, tanh_c = (m[:, k * H : (k + 1) * H] for k in range(6))
+        to_o, to_i, _, to_g, to_c_prev, to_tanh = (out[:, k * H : (k + 1) * H] for k in range(6))
+        # (3') ∂h/∂a_o = tanh(c) * o * (1 - o) = h * (1 - o),  ∂h/∂c = o * (1 - tanh²(c)) = o - h * tanh(c)
+        rest = np.subtract(1, m[:, : 3 * H], out=scratch)
+        np.multiply(h, rest[:, :H], out=to_o)
+        np.multiply(h, tanh_c, out=to_tanh)
+        np.subtract(o, to_tanh, out=to_tanh)
+        # (2') ∂c/∂a_i = i * g * (1 - i),  ∂c/∂a_f = f * c' * (1 - f),  ∂c/∂a_g = i * (1 - g²),  ∂c/∂c' = f
+        to_i_f = np.multiply(m[:, H : 3 * H], m[:, 3 * H : 5 * H], out=out[:, H : 3 * H])
+        np.multiply(to_i, g, out=to_g)
+        np.subtract(i, to_g, out=to_g)
+        to_i_f *= rest[:, H:]
+        to_c_prev[...] = f
+
+    def backward_views(self, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
+        """Cut the blocks out of d."""
         H = len(dh)
-        i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
-        # (3') do = dh * tanh(c),  dc = dc + dh * o * (1 - tanh²(c))
-        do = dh * tanh_c
-        dh *= o
-        dc += dh
-        dh *= tanh_c
-        dh *= tanh_c
-        dc -= dh
-        # (2') di = dc * g,  dg = dc * i,  df = dc * c',  dc' = dc * f
-        di, dg, df = dc * g, dc * i, dc * c_prev
-        dc *= f
-        # (1') da = ds * s * (1 - s) for a sigmoid s, da = dg * (1 - g²) for tanh
-        di *= i
-        df *= f
-        do *= o
-        g *= g
-        np.subtract(1, a, out=a)
-        i *= di
-        f *= df
-        g *= dg
-        o *= do
-        # h' is reached through a alone
-        dh[...] = 0
+        return d[:H], d[H : 5 * H].reshape(4, H, -1), d[5 * H :], d_next[4 * H : 5 * H], dh, dc
+
+    def backward(self, views: Views) -> None:
+        """Leave da and, in the block of c', the gradient that reaches it."""
+        o, i_f_g_c_prev, dh_dc, carry, dh, dc = views
+        # dc = dh * ∂h/∂c + dc' of the step after
+        np.multiply(dh, dh_dc, dc)
+        np.add(dc, carry, dc)
+        # da_o = dh * ∂h/∂a_o;  da_i, da_f, da_g, dc' = dc * ∂c/∂(a_i, a_f, a_g, c')
+        np.multiply(o, dh, o)
+        np.multiply(i_f_g_c_prev, dc, i_f_g_c_prev)

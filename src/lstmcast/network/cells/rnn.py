@@ -9,29 +9,42 @@ from __future__ import annotations
 import numpy as np
 
 from lstmcast.arrays import Array
-from lstmcast.network.cells.base import JointWeights
+from lstmcast.network.cells.base import JointWeights, Views
 
 
 class RNN(JointWeights):
-    """h = tanh(W [x; h'; 1])."""
+    """h = tanh(W [x; 1; h'])."""
 
     torch_name = "RNN"
     gates = 1
-    rows = 1
     gate_names: tuple[str, ...] = ()
+    gate_blocks: tuple[int, ...] = ()
+    order = (0,)
     states = 1
+    rows = 1
+    sigmoids = 0
+    blocks = 1
+    carry: int | None = None
 
-    def forward(self, a: Array, h_prev: Array, c_prev: Array, h: Array, c: Array, tanh_c: Array) -> None:  # noqa: ARG002
-        """Leave h in ``a``."""
-        # (1) h = tanh(a)
-        np.tanh(a, out=a)
-        h[...] = a
+    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:  # noqa: ARG002
+        """Return a and h."""
+        return m, h
 
-    def backward(self, a: Array, h_prev: Array, c_prev: Array, tanh_c: Array, dh: Array, dc: Array) -> None:  # noqa: ARG002
-        """Overwrite h in ``a`` by da."""
-        # (1') da = dh * (1 - h²)
-        a *= a
-        np.subtract(1, a, out=a)
-        a *= dh
-        # h' is reached through a alone
-        dh[...] = 0
+    def forward(self, views: Views) -> None:
+        """(1) h = tanh(a)."""
+        a, h = views
+        np.tanh(a, h)
+
+    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:  # noqa: ARG002
+        """(1') ∂h/∂a = 1 - h²."""
+        np.multiply(h, h, out=out)
+        np.subtract(1, out, out=out)
+
+    def backward_views(self, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:  # noqa: ARG002
+        """Return ∂h/∂a and dh."""
+        return d, dh
+
+    def backward(self, views: Views) -> None:
+        """Da = dh * ∂h/∂a."""
+        a, dh = views
+        np.multiply(a, dh, a)
