@@ -3,6 +3,7 @@
 import csv
 import io
 
+import numpy as np
 import pytest
 
 from lstmcast.network.cells import CELLS
@@ -25,14 +26,14 @@ def test_gradcheck_takes_overrides_and_oracles(cli):
 
 def test_gradcheck_fails_with_seven(cli, monkeypatch):
     cell = CELLS["gru"]
-    right = cell.backward
+    right = cell.linearize
 
-    def swapped(a, h_prev, c_prev, tanh_c, dh, dc):
-        right(a, h_prev, c_prev, tanh_c, dh, dc)
-        H = len(dh)
-        a[: 2 * H] = [*a[H : 2 * H].copy(), *a[:H].copy()]
+    def swapped(m, h_prev, h, out, scratch):
+        right(m, h_prev, h, out, scratch)
+        H = h.shape[1]
+        out[:, : 2 * H] = np.concatenate([out[:, H : 2 * H], out[:, :H]], axis=1)
 
-    monkeypatch.setattr(cell, "backward", swapped)
+    monkeypatch.setattr(cell, "linearize", swapped)
     outcome = cli("gradcheck", "--config", "sunspots")
     assert outcome.code == 7
     assert "weight_ih r" in outcome.out
@@ -73,13 +74,13 @@ def test_trace_as_latex_and_without_torch(cli):
 
 def test_trace_shows_a_difference_and_fails(cli, monkeypatch):
     cell = CELLS["gru"]
-    right = cell.backward
+    right = cell.linearize
 
-    def doubled(a, h_prev, c_prev, tanh_c, dh, dc):
-        right(a, h_prev, c_prev, tanh_c, dh, dc)
-        a *= 2
+    def doubled(m, h_prev, h, out, scratch):
+        right(m, h_prev, h, out, scratch)
+        out *= 2
 
-    monkeypatch.setattr(cell, "backward", doubled)
+    monkeypatch.setattr(cell, "linearize", doubled)
     outcome = cli("trace", "--config", "sunspots", "--steps", 2, "--units", 1)
     assert outcome.code == 7
     assert outcome.out.count("first difference") == 1

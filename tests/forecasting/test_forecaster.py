@@ -13,6 +13,7 @@ from lstmcast.data.categories import Bins
 from lstmcast.data.covariates import Covariates
 from lstmcast.errors import InvalidError
 from lstmcast.forecasting.rollout import CHUNK, Forecaster
+from lstmcast.network import numpy_engine
 from lstmcast.network.description import Network
 from lstmcast.network.engine import make_engine
 from lstmcast.network.numpy_engine import NumpyEngine
@@ -181,13 +182,14 @@ def test_a_context_shorter_than_the_horizon_does_not_shift_the_forecast(cell):
 
 
 @pytest.mark.parametrize("T", [3, 1024, 2500])
-def test_long_inputs_are_read_piece_by_piece_with_the_same_outputs(T):
+def test_long_inputs_are_read_piece_by_piece_with_the_same_outputs(monkeypatch, T):
     network = Network("lstm", 1, (3, 2), (), 1)
     parameters = Parameters(network)
     parameters.initialize(network, np.random.default_rng(0))
     engine = NumpyEngine(network, parameters)
     inputs = np.sin(np.arange(T) / 3.0)[None, :, None]
-    whole = engine._forward(Batch(inputs, inputs), engine._packed())[0].head.y.transpose(2, 0, 1)
+    whole = engine._forward(Batch(inputs, inputs)).y.transpose(2, 0, 1)
+    monkeypatch.setattr(numpy_engine, "PIECE", 1024 * 6 * 5)
     np.testing.assert_array_equal(engine.predict(inputs), whole)
     state = next(engine.stream(inputs))
     np.testing.assert_array_equal(state, whole[:, -1])

@@ -1,5 +1,7 @@
 """The check of a config passes for the shipped ones, and fails when something in the backward pass is off."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,41 +33,41 @@ def test_torch_is_checked_too():
     assert check_config(load("sunspots", ["model.engine=torch"])).passed
 
 
-def scaled(backward, term):
-    """Return a backward pass with one of its results 0.1 % too large."""
+def scaled(linearize, block):
+    """Return local derivatives, one of them 0.1 % too large."""
 
-    def wrong(a, h_prev, c_prev, tanh_c, dh, dc):
-        backward(a, h_prev, c_prev, tanh_c, dh, dc)
-        rows = len(dh)
-        {"first gate": a[:rows], "last gate": a[-rows:], "carry": dc}[term][...] *= 1.001
+    def wrong(m, h_prev, h, out, scratch):
+        linearize(m, h_prev, h, out, scratch)
+        H = h.shape[1]
+        out[:, block * H : (block + 1) * H] *= 1.001
 
     return wrong
 
 
-@pytest.mark.parametrize("term", ["first gate", "last gate", "carry"])
+@pytest.mark.parametrize("block", [0, 3, 4], ids=["first gate", "last gate", "carry"])
 @pytest.mark.parametrize("oracle", ["complex", "central", "torch"])
-def test_a_wrong_cell_is_rejected(monkeypatch, term, oracle):
+def test_a_wrong_cell_is_rejected(monkeypatch, block, oracle):
     cell = CELLS["lstm"]
-    monkeypatch.setattr(cell, "backward", scaled(cell.backward, term))
+    monkeypatch.setattr(cell, "linearize", scaled(cell.linearize, block))
     report = check_config(load("windowed-sine"), oracle)
     assert not report.passed
     assert report.worst_relative_error > 1e-5
 
 
 def test_a_wrong_head_is_named(monkeypatch):
-    write = Head.write_gradient
+    add = Head.add_gradient
 
-    def wrong(self, start, views):
-        write(self, start, views)
+    def wrong(self, where, dy, views):
+        add(self, where, dy, views)
         views["head.0.bias"][...] /= 3
 
-    monkeypatch.setattr(Head, "write_gradient", wrong)
+    monkeypatch.setattr(Head, "add_gradient", wrong)
     report = check_config(load("sine-waves"))
     assert [name for name, result in report.parameters.items() if not result.passed] == ["head.0.bias"]
 
 
 def test_weights_returned_as_gradients_are_rejected(monkeypatch):
-    def weights(self, _tape, _output_from):
+    def weights(self, _dW):
         self.parameters.gradient[:] = self.parameters.values
 
     monkeypatch.setattr(NumpyEngine, "_write_gradient", weights)
@@ -77,8 +79,8 @@ def test_weights_returned_as_gradients_are_rejected(monkeypatch):
 def test_a_lost_feedback_is_seen_only_through_a_rollout(monkeypatch):
     backward = NumpyEngine._backward
 
-    def without_feedback(self, batch, weights, tape, _fed, dy, *rest, **more):
-        return backward(self, batch, weights, tape, len(dy), dy, *rest, **more)
+    def without_feedback(self, run, *rest, **more):
+        return backward(self, replace(run, fed=len(run.x)), *rest, **more)
 
     monkeypatch.setattr(NumpyEngine, "_backward", without_feedback)
     assert check_config(load("sine-waves"), rollout=0).passed

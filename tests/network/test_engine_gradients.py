@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lstmcast.network import tape
 from lstmcast.network.cells import CELLS
 from lstmcast.network.losses import LOSSES
+from lstmcast.network.numpy_engine import LARGE, NumpyEngine
+from lstmcast.network.products import NumpyProducts, TorchProducts
 
 networks = [
     pytest.mark.parametrize("cell", CELLS),
@@ -128,3 +131,37 @@ def test_float32_is_close_to_float64(make_problem, cell, feedback):
         assert single_gradient.dtype == np.float32
         assert single_loss == pytest.approx(loss, rel=1e-5)
         assert 0 < problem.mismatch(single_gradient, gradient) < 1e-4
+
+
+@every(*networks)
+@pytest.mark.parametrize("feedback", [False, True], ids=["true", "fed"])
+@pytest.mark.parametrize("T", [1, 2, 9, 11])
+def test_recomputing_what_was_not_remembered_changes_nothing(make_problem, cell, hidden, head, residual, feedback, T):
+    weights = "random" if T > 2 else "all"
+    options = {"residual": residual, "weights": weights, "feedback": feedback, "initial": True, "T": T}
+    problem = make_problem(cell, hidden, head, delay=2, **options)
+    frugal = NumpyEngine(problem.network, problem.parameters, recompute=True)
+    loss, gradient = problem.gradient(problem.numpy())
+    again, same = problem.gradient(frugal)
+    assert again == loss
+    np.testing.assert_allclose(same, gradient, rtol=1e-13, atol=1e-16)
+    theirs = problem.numpy().input_gradients(problem.batch)
+    for mine, other in zip(frugal.input_gradients(problem.batch), theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-13, atol=1e-16)
+    kept = next(iter(frugal._tapes.values())).T
+    assert (kept - 1) ** 2 < T <= kept**2
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("chunk", [1, 400, 10_000])
+def test_torchs_products_and_small_chunks_change_nothing_but_rounding(make_problem, monkeypatch, cell, chunk):
+    options = {"residual": True, "weights": "random", "feedback": True, "initial": True, "T": 11, "B": LARGE}
+    problem = make_problem(cell, (3, 2), (4,), **options)
+    loss, gradient = problem.gradient(problem.numpy())
+    monkeypatch.setattr(tape, "CHUNK", chunk)
+    for products in (NumpyProducts(), TorchProducts()):
+        engine = NumpyEngine(problem.network, problem.parameters, products)
+        again, same = problem.gradient(engine)
+        assert next(iter(engine._tapes.values())).products is products
+        assert again == pytest.approx(loss, rel=1e-13)
+        assert problem.mismatch(same, gradient) < 1e-13

@@ -12,7 +12,6 @@ from torch import nn
 from lstmcast.errors import InvalidError
 from lstmcast.network.cells import CELLS
 from lstmcast.network.description import Network
-from lstmcast.network.numpy_engine import CHUNK, sum_of_products
 from lstmcast.network.parameters import Parameters
 from lstmcast.network.torch_engine import TorchEngine
 
@@ -112,14 +111,3 @@ def test_what_does_not_fit_is_refused_whole(parameters, spoil, message):
     with pytest.raises(InvalidError, match=message):
         parameters.load(arrays)
     np.testing.assert_array_equal(parameters.values, before)
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
-@pytest.mark.parametrize(("T", "B"), [(1, 1), (40, 3), (400, 50), (3, 20_000)])
-def test_sums_of_products_are_the_same_in_any_number_of_chunks(dtype, T, B):
-    random = np.random.default_rng(0)
-    left, right = (random.standard_normal((T, rows, B)).astype(dtype) for rows in (8, 6))
-    chunks = -(-T // max(1, CHUNK // (14 * B)))
-    assert chunks == {400: 3, 3: 3}.get(T, 1)
-    expected = np.einsum("trb,tcb->rc", left, right)
-    np.testing.assert_allclose(sum_of_products(left, right), expected, rtol=1e-11, atol=1e-11 * T * B)

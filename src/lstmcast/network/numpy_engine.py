@@ -27,6 +27,8 @@ from lstmcast.network.tape import LayerTape, Tape
 # numbers remembered at once where nothing is differentiated, and the steps of a rollout between two tidyings
 PIECE = 2**20
 STREAM = 64
+# sequences from which on another library's products pay, though its calls take longer
+LARGE = 32
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class NumpyEngine:
     Args:
         network: the network.
         parameters: its parameters.
-        products: who multiplies matrices.
+        products: who multiplies matrices where the batch is large; None: NumPy.
         recompute: remember only every √T-th state of T steps, and compute what lies between once more on the way
             back (Chen et al. 2016, https://arxiv.org/abs/1604.06174): memory in √T for a third more time.
     """
@@ -80,8 +82,7 @@ class NumpyEngine:
     ) -> None:
         self.network = network
         self.parameters = parameters
-        self._products = products or NumpyProducts()
-        self._multiply = self._products.multiply
+        self._small, self._large = NumpyProducts(), products or NumpyProducts()
         self._recompute = recompute
         self._cell = CELLS[network.cell]
         self._tapes: dict[int, Tape] = {}
@@ -135,7 +136,8 @@ class NumpyEngine:
         """
         T = batch.inputs.shape[1]
         run = self._forward(batch, T)
-        traced, gradients = self._traced(run), {}
+        traced = self._traced(run)
+        gradients: dict[str, Array] = {}
         for index, H in enumerate(self.network.hidden_sizes):
             names = ["dh", "dc", *(f"da_{name}" for name in self._cell.gate_names or "h")]
             gradients |= {f"layer {index} {name}": np.zeros((T, H, len(batch.inputs)), run.y.dtype) for name in names}
@@ -166,10 +168,10 @@ class NumpyEngine:
         known: Iterator[Array] | None = None,
     ) -> Iterator[Array]:
         """Read ``history`` (N, T, F), then yield one forecast ``(N paths, O)`` after another, without end."""
-        weights = self._packed()
         outputs, states = self._read(history)
         # a tape of its own: there may be other streams, and batches in between
-        tape = Tape(self.network, self.parameters, self._products, STREAM, len(history) * paths)
+        tape = self._new_tape(STREAM, len(history) * paths)
+        weights = self._packed(tape.products)
         tape.set_states([np.repeat(state, paths, axis=1) for state in states])
         pending = [np.repeat(y.T, paths, axis=1) for y in outputs[:, -delay:].swapaxes(0, 1)]
         y = np.zeros((STREAM, self.network.output_size, len(history) * paths), outputs.dtype)
@@ -186,8 +188,8 @@ class NumpyEngine:
                 pending.append(y[t].copy())
             tape.set_states(list(tape.states(STREAM)))
 
-    def _packed(self) -> list[Weights]:
-        views, cell, wrap = self.parameters.views, self._cell, self._products.wrap
+    def _packed(self, products: Products) -> list[Weights]:
+        views, cell, wrap = self.parameters.views, self._cell, products.wrap
         weights = []
         for layer, H in enumerate(self.network.hidden_sizes):
             W = cell.pack(
@@ -205,13 +207,18 @@ class NumpyEngine:
         if tape is None or tape.T < T:
             if len(self._tapes) == 2:
                 self._tapes.clear()
-            self._tapes[B] = tape = Tape(self.network, self.parameters, self._products, T, B)
+            self._tapes[B] = tape = self._new_tape(T, B)
         return tape
 
+    def _new_tape(self, T: int, B: int) -> Tape:
+        products = self._large if B >= LARGE else self._small
+        return Tape(self._cell, self.network, self.parameters, products, T, B)
+
     def _step(self, weights: Sequence[Weights], tape: Tape, t: int) -> None:
+        multiply = tape.products.multiply
         for W, layer in zip(weights, tape.layers, strict=True):
             z, a, views = layer.forward[t]
-            self._multiply(W.forward, z, a)
+            multiply(W.forward, z, a)
             self._cell.forward(views)
 
     def _forward(self, batch: Batch, segment: int | None = None) -> Pass:
@@ -224,7 +231,7 @@ class NumpyEngine:
         y = np.zeros((T, self.network.output_size, B), self.parameters.values.dtype)
         tape, x = self._tape(segment, B), batch.inputs.transpose(1, 2, 0)
         output_from = min(first_counted(batch), alone)
-        run = Pass(batch, self._packed(), tape, x, y, fed, alone, output_from, segment)
+        run = Pass(batch, self._packed(tape.products), tape, x, y, fed, alone, output_from, segment)
         state: list[Array] | None = None
         if batch.initial_state is not None:
             sizes = np.cumsum([len(part) for part in tape.states(0)])
@@ -312,7 +319,7 @@ class NumpyEngine:
         arriving: Mapping[str, Array] | None,
     ) -> None:
         """Go back through the steps on the tape, a chunk at a time: few enough that they stay in cache."""
-        tape, cell, multiply = run.tape, self._cell, self._multiply
+        tape, cell, multiply = run.tape, self._cell, run.tape.products.multiply
         top, layers = tape.layers[-1], list(zip(run.weights, tape.layers, strict=True))
         local = dy[start:stop]
         for last in range(stop - start, 0, -tape.chunk):
@@ -321,7 +328,13 @@ class NumpyEngine:
             for layer in tape.layers:
                 if layer.carry is not None:
                     layer.carry[count] = layer.carry[0]
-                cell.linearize(layer.m[steps], layer.h[steps], layer.h[first + 1 : last + 1], layer.d[:count], layer.scratch[:count])
+                cell.linearize(
+                    layer.m[steps],
+                    layer.h[steps],
+                    layer.h[first + 1 : last + 1],
+                    layer.d[:count],
+                    layer.scratch[:count],
+                )
             whole = slice(max(first, run.output_from - start), min(last, run.alone - start))
             dtop = tape.head.backward(whole, local) if whole.start < whole.stop else None
             for t in reversed(range(first, last)):
@@ -348,7 +361,7 @@ class NumpyEngine:
                 if to_input:
                     self._back_to_input(run, start + t, dy, dx)
             for total, layer in zip(dW, tape.layers, strict=True):
-                self._products.add_sum(total, layer.da[:count], layer.z[steps])
+                tape.products.add_sum(total, layer.da[:count], layer.z[steps])
             counted = slice(max(first, run.output_from - start), last)
             if counted.start < last:
                 tape.head.add_gradient(counted, local, self.parameters.gradient_views)

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from lstmcast.arrays import Array
-from lstmcast.network.cells import CELLS, Cell
-from lstmcast.network.cells.base import Views
+from lstmcast.network.cells.base import Cell, Views
 from lstmcast.network.description import Network
 from lstmcast.network.head import Head
 from lstmcast.network.parameters import Parameters
@@ -76,17 +75,20 @@ class Tape:
 
     Attributes:
         x: ``(T, F, B)``, the inputs.
+        products: who multiplies what is on it.
         layers: one tape a layer.
         chunk: K, the steps that the backward pass takes at once.
     """
 
-    def __init__(self, network: Network, parameters: Parameters, products: Products, T: int, B: int) -> None:
-        dtype, cell, F = parameters.values.dtype, CELLS[network.cell], network.input_size
+    def __init__(
+        self, cell: Cell, network: Network, parameters: Parameters, products: Products, T: int, B: int
+    ) -> None:
+        dtype, F = parameters.values.dtype, network.input_size
         sizes = network.hidden_sizes
         ends = np.cumsum([F, *(1 + H for H in sizes)])
         signals = np.zeros((T + len(sizes), ends[-1], B), dtype)
         signals[:, ends[:-1]] = 1
-        self.T, self.x = T, signals[:T, :F]
+        self.T, self.x, self.products = T, signals[:T, :F], products
         self.chunk = min(T, max(1, CHUNK // (cell.blocks * sum(sizes) * B)))
         self.layers: list[LayerTape] = []
         start = 0
