@@ -232,7 +232,8 @@ class Training:
         # another process may have been the one that was told to stop
         exit_code = ends.get(outcome.status, stop.exit_code or ExitCode.STOPPED)
         result = Result(run, outcome.status, outcome.reason, self.trainer.step, seconds, evaluation, exit_code)
-        run.write_manifest(**{key: value for key, value in result.summary().items() if key != "run"})
+        best = {} if self.trainer.best is None else {"validation": self.trainer.best}
+        run.write_manifest(**{key: value for key, value in result.summary().items() if key != "run"}, **best)
         return result
 
     def _save(self, run: Run, seconds: float) -> None:

@@ -34,6 +34,14 @@ def test_runs_side_by_side(cli, seeds, monkeypatch):
     assert cli("compare", "study", "--quiet").done().out.strip() == best["runs"][0].replace(str(seeds), "outputs/study")
 
 
+def test_a_sweeps_own_metric_is_the_default(cli, seeds, tmp_path):
+    study = shutil.copytree(seeds, tmp_path / "study")
+    (study / "sweep.json").write_text(json.dumps({"metric": "rollout.rmse@10", "trials": []}))
+    assert cli("compare", study, "--json").done().json["metric"] == "rollout.rmse@10"
+    (study / "sweep.json").write_text("{")
+    assert cli("compare", study, "--json").done().json["metric"] == "rollout.rmse@1000"
+
+
 def test_fail_if(cli, seeds):
     passed = cli("compare", seeds, "--fail-if", "rollout.rmse > 1e6", "--quiet").done()
     assert passed.err == ""

@@ -72,6 +72,8 @@ def test_the_default_metric_is_one_that_all_have(written):
     runs = [written("a", 0, {"10": 1.0, "100": 2.0}), written("b", 1, {"10": 1.0})]
     assert default_metric(runs) == "rollout.rmse@10"
     assert default_metric(runs[:1]) == "rollout.rmse@100"
+    assert default_metric(runs, "rollout.rmse@9") == "rollout.rmse@10"  # no run has what the sweep asked for
+    assert default_metric(runs, "seed") == "seed"
 
 
 @pytest.mark.parametrize(("n", "p"), [(1, 1.0), (2, 0.5), (5, 2 / 32), (10, 2 / 1024)])

@@ -109,6 +109,13 @@ def test_damaged_rollouts_are_named(full, text):
         run_page(record)
 
 
+def test_trials_that_left_no_run_are_named(full):
+    planned = [{"number": 1, "status": "finished"}, {"number": 2, "status": "failed", "reason": "<killed>"}]
+    html = sweep_page("s", [full("a", 1), full("b", 2)], "rollout.rmse@10", [*planned, {"status": "waiting"}])
+    assert "Failed:\ntrial 2 (&lt;killed&gt;)." in html
+    assert "Not begun: 1. " in html
+
+
 def test_many_trials_are_pictured_up_to_a_point(full, monkeypatch):
     monkeypatch.setattr("lstmcast.reports.page.MAX_PICTURED", 1)
     html = sweep_page("s", [full("a", 1), full("b", 2)], "rollout.rmse@10")

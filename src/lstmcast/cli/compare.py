@@ -10,6 +10,9 @@ from lstmcast.cli import complete
 from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json, refuse_both, say, show
 from lstmcast.errors import ExitCode
 
+# runs without a score that are named one by one
+MAX_NAMED = 5
+
 
 def compare(
     run: Annotated[
@@ -38,9 +41,13 @@ def compare(
 
     checks = [comparison.Check.read(text) for text in fail_if or []]
     found = records.collect(run, output_dir)
-    result = comparison.compare(found, metric or comparison.default_metric(found))
-    for record in result.left_out:
+    folder = records.folder_of_runs(run[0], output_dir) if len(run) == 1 else None
+    wanted = records.sweep_manifest(folder).get("metric") if folder else None
+    result = comparison.compare(found, metric or comparison.default_metric(found, wanted))
+    for record in result.left_out[:MAX_NAMED]:
         say(f"warning: {record.run.path} is left out: it is {record.manifest.get('status')}, without a {result.metric}")
+    if len(result.left_out) > MAX_NAMED:
+        say(f"warning: so are {len(result.left_out) - MAX_NAMED} more runs")
     for record in result.repeated:
         say(f"warning: {record.run.path} is left out: another run has the same config and seed")
     failures = [line for check in checks for line in check.failures(result)]

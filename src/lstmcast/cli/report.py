@@ -39,7 +39,9 @@ def report(
         text, place = page.run_page(found[0]), found[0].run.path
     else:
         title = folder.resolve().name if folder else " ".join(references)
-        text = page.sweep_page(title, found, metric or comparison.default_metric(found))
+        sweep = records.sweep_manifest(folder) if folder else {}
+        chosen = metric or comparison.default_metric(found, sweep.get("metric"))
+        text = page.sweep_page(title, found, chosen, sweep.get("trials") or ())
         place = folder or output_dir
     path = output or place / "report.html"
     runs.write(path, text)

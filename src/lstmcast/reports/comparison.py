@@ -174,8 +174,13 @@ class Comparison:
         }
 
 
-def default_metric(records: Sequence[Record]) -> str:
-    """Return the rollout's error at the longest horizon that all runs have, or the next step's score."""
+def default_metric(records: Sequence[Record], wanted: object = None) -> str:
+    """Return a sweep's own metric if a run has it, else the rollout's error at the longest horizon that all have.
+
+    Runs without rollouts are compared by the score of the next step.
+    """
+    if isinstance(wanted, str) and any(wanted in record.score_names() for record in records):
+        return wanted
     names = [set(record.score_names()) for record in records if record.manifest.get("status") in DONE]
     common = set.intersection(*names) if names else set()
     horizons = [int(name.partition("@")[2]) for name in common if name.startswith("rollout.rmse@")]

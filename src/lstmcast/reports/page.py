@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -53,8 +53,14 @@ def run_page(record: Record) -> str:
     return _environment().get_template("run.html").render(title=record.run.name, body=_body(record, series=6))
 
 
-def sweep_page(title: str, records: Sequence[Record], metric: str) -> str:
+def sweep_page(title: str, records: Sequence[Record], metric: str, planned: Sequence[Mapping[str, Any]] = ()) -> str:
     """Return the report of many runs: a table, each parameter against the score, and each run.
+
+    Args:
+        title: the sweep's name.
+        records: the runs.
+        metric: the score that they are ranked by.
+        planned: a sweep's trials, each with its number, status and reason; those that failed are named.
 
     Raises:
         UsageError: if no run has the metric.
@@ -90,6 +96,8 @@ def sweep_page(title: str, records: Sequence[Record], metric: str) -> str:
         .render(
             title=title,
             metric=metric,
+            failed=[trial for trial in planned if trial.get("status") == "failed"],
+            waiting=sum(trial.get("status") == "waiting" for trial in planned),
             order="descending" if sign < 0 else "ascending",
             comparison=comparison,
             seeds=max(len(group.runs) for group in comparison.groups),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -150,6 +151,15 @@ def folder_of_runs(reference: str, output_dir: Path) -> Path | None:
         except (OSError, ValueError):  # a name may be too long, or hold a NUL
             continue
     return None
+
+
+def sweep_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a sweep's folder; empty if it is another, or damaged."""
+    try:
+        document = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def select(rows: Sequence[Record], conditions: Iterable[str]) -> list[Record]:
