@@ -26,6 +26,7 @@ from lstmcast.network.engine import Engine, EngineName, make_engine
 from lstmcast.network.parameters import Parameters
 from lstmcast.runs import Run
 from lstmcast.training.checkpoints import Checkpoint, check_like
+from lstmcast.training.stages import Stage
 
 if TYPE_CHECKING:
     from lstmcast.training.trainer import Trainer
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 MAX_PARAMETERS = 10**8
 MAX_FEATURES = 4096
 MAX_SYMBOLS = 2**16
+# parameters for which a step's P x P system is still solved quickly
+MAX_SECOND_ORDER = 4096
 
 
 def make_dataset(config: Config, future: int = 0) -> Dataset | Tokens:
@@ -42,8 +45,12 @@ def make_dataset(config: Config, future: int = 0) -> Dataset | Tokens:
     return config.data.build([config.seed, 3], future)
 
 
-def make_network_engine(config: Config, features: int, engine: EngineName | None = None) -> Engine:
-    """Build the network with its seeded parameters, in the config's engine or another.
+def make_network_engine(
+    config: Config, features: int, engine: EngineName | None = None, stage: Stage | None = None
+) -> Engine:
+    """Build the network with its seeded parameters, in the config's engine or another, and a stage's dtype.
+
+    Without a stage it is the last one's, in which forecasts are made.
 
     Raises:
         InvalidError: if it is too large.
@@ -51,7 +58,7 @@ def make_network_engine(config: Config, features: int, engine: EngineName | None
     network = config.model.network(features, config.known_features)
     if network.size > MAX_PARAMETERS:
         raise InvalidError(f"model: {network.size:,} parameters; at most {MAX_PARAMETERS:,} are trained")
-    parameters = Parameters(network, np.dtype(config.model.dtype))
+    parameters = Parameters(network, np.dtype((stage or config.stages[-1]).dtype))
     parameters.initialize(network, np.random.default_rng([config.seed, 0]))
     return make_engine(engine or config.model.engine, network, parameters)
 
@@ -64,21 +71,24 @@ def make_forecaster(config: Config, dataset: Dataset, engine: Engine) -> Forecas
     )
 
 
-def make_sampler(config: Config, dataset: Dataset | Tokens) -> Sampler:
-    """Build the stream of training batches.
+def make_sampler(config: Config, dataset: Dataset | Tokens, stage: int = 0) -> Sampler:
+    """Build the stream of a stage's training batches.
 
     Raises:
         InvalidError: if the sizes of the config and of the data do not fit.
     """
-    training = config.training
-    if training.rollout and training.rollout.steps > dataset.shortest - config.generator.horizon:
-        raise InvalidError(
-            f"training.rollout.steps: {training.rollout.steps} is more than the shortest window of"
-            f" {dataset.shortest} steps less the horizon {config.generator.horizon}"
-        )
+    settings = config.stages[stage]
+    training, horizon = settings.training, config.generator.horizon
+    for milestone in training.rollout.milestones if training.rollout else []:
+        shortest = min(dataset.shortest, milestone.timesteps or dataset.shortest)
+        if milestone.steps > shortest - horizon:
+            raise InvalidError(
+                f"{settings.key}training.rollout.steps: {milestone.steps} is more than the shortest window of"
+                f" {shortest} steps less the horizon {horizon}"
+            )
     return dataset.sampler(
         batch_size=training.batch_size,
-        seed=[config.seed, 1],
+        seed=[config.seed, 1, stage],
         last_step=config.last_step_loss,
         warmup=training.warmup,
     )
@@ -110,22 +120,34 @@ def make_validation(config: Config, dataset: Dataset | Tokens, engine: Engine) -
     return lambda: rollout_rmse(forecaster, held, settings.horizon)
 
 
-def make_trainer(config: Config, dataset: Dataset | Tokens, engine: Engine) -> Trainer:
-    """Build the trainer; this imports torch, whose optimizers serve both engines.
+def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
+    """Build a trainer for each stage; this imports torch, whose optimizers serve both engines.
 
     Under ``torchrun`` the trainers of all processes work as one.
 
     Raises:
         InvalidError: if the sizes of the config and of the data do not fit.
     """
-    sampler, validate = make_sampler(config, dataset), make_validation(config, dataset, engine)
     from lstmcast.training import distributed
     from lstmcast.training.trainer import Trainer
 
-    if distributed.processes() > 1:
-        engine = distributed.DataParallel(engine)
-        validate = validate and distributed.from_the_first(validate)
-    return Trainer(engine, sampler, config.optimizer, config.schedule, config.training, config.seed, validate)
+    trainers = []
+    for index, stage in enumerate(config.stages):
+        engine = make_network_engine(config, dataset.features, stage=stage)
+        if stage.optimizer.kind == "levenberg_marquardt" and engine.network.size > MAX_SECOND_ORDER:
+            raise InvalidError(
+                f"{stage.key}optimizer.kind: levenberg_marquardt solves a system of all {engine.network.size:,}"
+                f" parameters in each step; it takes at most {MAX_SECOND_ORDER:,}",
+                "choose smaller model.hidden_sizes, or lbfgs",
+            )
+        sampler, validate = make_sampler(config, dataset, index), make_validation(config, dataset, engine)
+        if distributed.processes() > 1:
+            engine = distributed.DataParallel(engine)
+            validate = validate and distributed.from_the_first(validate)
+        trainers.append(
+            Trainer(engine, sampler, stage.optimizer, stage.schedule, stage.training, config.seed, validate, index)
+        )
+    return trainers
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ from lstmcast.builder import (
     dump_config,
     load_trained,
     make_dataset,
-    make_network_engine,
-    make_trainer,
+    make_trainers,
     save_trained,
 )
 from lstmcast.config.load import load
@@ -83,8 +82,8 @@ class Training:
         require(config.tracker)
         self.config = config
         self.dataset = make_dataset(config, max(HORIZONS))
-        self.engine = make_network_engine(config, self.dataset.features)
-        self.trainer: Trainer = make_trainer(config, self.dataset, self.engine)
+        self._trainers = make_trainers(config, self.dataset)
+        self._stage = 0
         self._run = run
         self._seconds = 0.0
         self._warnings: list[str] = []
@@ -101,14 +100,16 @@ class Training:
             except (InvalidError, NotFoundError):
                 raise error from None
             self._warnings.append(
-                f"{error.message}; going on from the state before it, after step {self.trainer.step:,}"
+                f"{error.message}; going on from the state before it, after step {self.trainer.total:,}"
             )
 
     def _read(self, path: Path) -> None:
-        checkpoint = Checkpoint.load(path, self.trainer.largest_state)
+        checkpoint = Checkpoint.load(path, max(trainer.largest_state for trainer in self._trainers))
         seconds, numerics = checkpoint.facts.pop("seconds", None), checkpoint.facts.pop("numerics", None)
-        if type(seconds) is not float or not 0 <= seconds < float("inf"):
+        stage = checkpoint.facts.pop("stage", None)
+        if type(seconds) is not float or not 0 <= seconds < float("inf") or stage not in range(len(self._trainers)):
             raise InvalidError(f"{path}: not the state of a training")
+        self._stage = int(stage)
         try:
             self.trainer.restore(checkpoint)
         except InvalidError as error:
@@ -118,6 +119,26 @@ class Training:
             self._warnings.append(
                 "this machine or its libraries round otherwise: the run goes on, but not to the same bytes"
             )
+
+    @property
+    def trainer(self) -> Trainer:
+        """The trainer of the present stage."""
+        return self._trainers[self._stage]
+
+    @property
+    def steps(self) -> int | None:
+        """The steps of all stages, if they are known."""
+        steps = [trainer.steps for trainer in self._trainers]
+        return None if None in steps else sum(filter(None, steps))
+
+    def _next_stage(self) -> bool:
+        """Go on to the next stage, if there is one."""
+        if self._stage + 1 == len(self._trainers):
+            return False
+        done = self.trainer
+        self._stage += 1
+        self.trainer.follow(done)
+        return True
 
     @classmethod
     def resume(cls, run: Run) -> Training:
@@ -177,7 +198,7 @@ class Training:
     ) -> Result:
         for text in self._warnings:
             warn(text)
-        run.cut_metrics(self.trainer.step)
+        run.cut_metrics(self.trainer.total)
         run.write_manifest(status="running")
         on_start(run)
         for note in getattr(self.dataset, "notes", ()):
@@ -196,7 +217,7 @@ class Training:
 
         with stop.listening(), Tracking(warn) as tracking:
             settings = flatten(self.config.model_dump(mode="json"))
-            tracking.start(self.config.tracker, run.path, settings, self.trainer.step)
+            tracking.start(self.config.tracker, run.path, settings, self.trainer.total)
             with runs.writing(run.metrics), run.metrics.open("a", encoding="utf-8", buffering=1) as metrics:
 
                 def record_step(record: Record) -> None:
@@ -204,14 +225,17 @@ class Training:
                     tracking.record(record.as_json())
                     on_record(record)
 
-                outcome = fit(
-                    self.trainer,
-                    on_record=record_step,
-                    save=save,
-                    save_best=save_best,
-                    due=lambda: time.monotonic() - saved_at >= SAVE_EVERY,
-                    stop=stop if distributed.processes() == 1 else distributed.anyone(stop),
-                )
+                while True:
+                    outcome = fit(
+                        self.trainer,
+                        on_record=record_step,
+                        save=save,
+                        save_best=save_best,
+                        due=lambda: time.monotonic() - saved_at >= SAVE_EVERY,
+                        stop=stop if distributed.processes() == 1 else distributed.anyone(stop),
+                    )
+                    if outcome.status != "finished" or not self._next_stage():
+                        break
             if self.trainer.best is None:
                 # nothing was selected by validation: the last parameters, or before a divergence the best known
                 if outcome.status == "diverged":
@@ -231,14 +255,14 @@ class Training:
         ends = {"finished": ExitCode.DONE, "diverged": ExitCode.DIVERGED}
         # another process may have been the one that was told to stop
         exit_code = ends.get(outcome.status, stop.exit_code or ExitCode.STOPPED)
-        result = Result(run, outcome.status, outcome.reason, self.trainer.step, seconds, evaluation, exit_code)
+        result = Result(run, outcome.status, outcome.reason, self.trainer.total, seconds, evaluation, exit_code)
         best = {} if self.trainer.best is None else {"validation": self.trainer.best}
         run.write_manifest(**{key: value for key, value in result.summary().items() if key != "run"}, **best)
         return result
 
     def _save(self, run: Run, seconds: float) -> None:
         state = self.trainer.state()
-        state.facts |= {"seconds": seconds, "numerics": fingerprint()}
+        state.facts |= {"stage": self._stage, "seconds": seconds, "numerics": fingerprint()}
         state.save(run.last, run.previous)
 
     def _create(self, output_dir: Path, name: str | None, stem: str, overrides: Sequence[str]) -> Run:
@@ -286,7 +310,7 @@ class Training:
         except Exception as error:
             # a picture is no reason to lose a training
             warn(f"the plots could not be drawn: {error}")
-        tracking.finish(self.trainer.step, evaluation.summary(), sorted(run.path.glob("*.png")))
+        tracking.finish(self.trainer.total, evaluation.summary(), sorted(run.path.glob("*.png")))
         return evaluation
 
 
@@ -307,10 +331,10 @@ def fingerprint() -> str:
 
 def describe(training: Training) -> dict[str, Any]:
     """Return what a training would do, as JSON."""
-    network = training.engine.network
+    network = training.trainer.engine.network
     return {
         "schema_version": runs.SCHEMA_VERSION,
         "parameters": network.size,
-        "steps": training.trainer.steps,
+        "steps": training.steps,
         "config": training.config.model_dump(mode="json"),
     }

@@ -12,6 +12,7 @@ HELD = ["data.validation_share=0.1", "training.validation.every=1"]
 CLASSES = "model.output=categorical"
 TEXT = "data={kind: text, path: a.txt}"
 BINS = "data={kind: quantized, source: {kind: windowed_sine}}"
+STAGE = "{optimizer: {kind: sgd}, training: {steps: 1}}"
 ENDLESS = [*HELD, "training.steps=null", "training.early_stopping.patience=3"]
 
 # the key at fault, the overrides that contradict each other, what resolves it
@@ -43,6 +44,28 @@ CASES = [
         [*ENDLESS, "training.loss=every_step", "training.rollout={steps: 2, start: 0.5}"],
         "training.rollout.start=0",
     ),
+    (
+        "training.rollout.curriculum",
+        [*BANK, "training.rollout={start: 0.5, curriculum: [{start: 0.5, steps: 2}]}"],
+        "training.rollout.curriculum.0.start=0.6",
+    ),
+    (
+        "training.rollout.timesteps",
+        [*BANK, "training.warmup=3", "training.rollout.timesteps=3"],
+        "training.rollout.timesteps=4",
+    ),
+    ("training.epochs", ["training={epochs: 2, fixed_batch: true}"], "training.fixed_batch=false"),
+    (
+        "optimizer.kind",
+        [BINS, CLASSES, "optimizer.kind=levenberg_marquardt"],
+        "optimizer.kind=lbfgs",
+    ),
+    (
+        "then.1.training.clip",
+        [f"then=[{STAGE}, {{optimizer: {{kind: lbfgs}}, training: {{steps: 1, clip: {{norm: 1}}}}}}]"],
+        "then.1.training.clip=null",
+    ),
+    ("then.0.training.steps", [f"then=[{STAGE}]", "then.0.training.steps=null"], "then.0.training.epochs=2"),
     ("model.output", [TEXT], CLASSES),
     ("model.output", [BINS], CLASSES),
     ("model.output", [CLASSES], BINS),

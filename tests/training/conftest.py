@@ -26,6 +26,7 @@ OPTIMIZERS = {
     "rmsprop-momentum": optimizers.RMSprop(kind="rmsprop", learning_rate=1e-3, momentum=0.9),
     "lbfgs": optimizers.LBFGS(kind="lbfgs", max_iterations=4, history_size=5),
     "lbfgs-no-search": optimizers.LBFGS(kind="lbfgs", learning_rate=0.1, line_search="none", max_iterations=4),
+    "levenberg_marquardt": optimizers.LevenbergMarquardt(kind="levenberg_marquardt"),
 }
 SCHEDULES = {
     "constant": schedules.Constant(kind="constant"),
@@ -82,6 +83,7 @@ def make_trainer(rows) -> Callable[..., Trainer]:
         batch_size: int | None = 16,
         validate: Callable[[], float] | None = None,
         seed: int = 0,
+        drop_last: bool = False,
         dtype: Any = np.float64,
         **options: Any,
     ) -> Trainer:
@@ -93,7 +95,7 @@ def make_trainer(rows) -> Callable[..., Trainer]:
         sampler = (
             SegmentSampler(rows[:3], 1, 5, 9, **common)
             if segments
-            else WindowSampler(rows[:3], 8, 1, **common, shuffle=True, drop_last=False)
+            else WindowSampler(rows[:3], 8, 1, **common, shuffle=True, drop_last=drop_last)
         )
 
         def held_out() -> float:

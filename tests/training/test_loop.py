@@ -126,12 +126,70 @@ def test_rollouts_begin_after_their_share_of_the_steps(make_trainer, go):
         assert go(trainer, 1)[0].loss == (free if step >= 3 else forced)
 
 
-def test_random_initial_states_have_the_deviation_asked_for(make_trainer):
-    trainer = make_trainer(initial_state_std=0.3)
-    states = np.concatenate([trainer._next_batch().initial_state for _ in range(100)])
+def drawn(trainer, monkeypatch, count=1):
+    """Return the batches on which the next ``count`` steps compute their losses."""
+    batches = []
+    loss = trainer.engine.loss_and_gradient
+    monkeypatch.setattr(trainer.engine, "loss_and_gradient", lambda batch: batches.append(batch) or loss(batch))
+    for _ in range(count):
+        trainer.next(lambda: False)
+    return batches
+
+
+def test_random_initial_states_have_the_deviation_asked_for(make_trainer, monkeypatch):
+    trainer = make_trainer(initial_state_std=0.3, steps=100)
+    states = np.concatenate([batch.initial_state for batch in drawn(trainer, monkeypatch, 100)])
     assert states.shape[1] == trainer.engine.network.state_size
     assert states.std() == pytest.approx(0.3, rel=0.02)
     assert np.abs(states.mean(axis=0)).max() < 0.05
+
+
+def test_input_noise_reaches_the_inputs_alone(make_trainer, monkeypatch):
+    options = {"batch_size": None, "steps": 50}
+    (clean,) = drawn(make_trainer(**options), monkeypatch)
+    batches = drawn(make_trainer(**options, input_noise_std=0.2), monkeypatch, 50)
+    noise = np.stack([batch.inputs - clean.inputs for batch in batches])
+    assert noise.std() == pytest.approx(0.2, rel=0.02)
+    assert abs(noise.mean()) < 0.01
+    assert np.abs(np.corrcoef(noise[:-1].ravel(), noise[1:].ravel())[0, 1]) < 0.02
+    assert all(np.array_equal(batch.targets, clean.targets) for batch in batches)
+
+
+def test_a_curriculum_lengthens_rollouts_and_windows(make_trainer, monkeypatch):
+    later = [{"start": 0.25, "steps": 2}, {"start": 0.5, "steps": 3, "timesteps": 7}, {"start": 0.75, "steps": 6}]
+    trainer = make_trainer(steps=8, rollout={"timesteps": 4, "curriculum": later})
+    batches = drawn(trainer, monkeypatch, 8)
+    assert [batch.inputs.shape[1] for batch in batches] == [4, 4, 8, 8, 7, 7, 8, 8]
+    assert [batch.weights.shape[1] for batch in batches] == [4, 4, 8, 8, 7, 7, 8, 8]
+    fed = [0 if batch.feedback is None else batch.feedback.sum(axis=1).tolist() for batch in batches]
+    sizes = [len(batch.inputs) for batch in batches]
+    assert fed == [0, 0, *([steps] * size for steps, size in zip([2, 2, 3, 3, 6, 6], sizes[2:], strict=True))]
+    assert all(batch.feedback[:, -1].all() for batch in batches[2:])
+
+
+def test_scheduled_sampling_and_teacher_forcing_mix_truth_in(make_trainer, monkeypatch):
+    trainer = make_trainer(steps=40, rollout={"steps": 5, "sampling": 0.3, "teacher_forcing": 0.25}, drop_last=True)
+    feedback = np.stack([batch.feedback for batch in drawn(trainer, monkeypatch, 40)])
+    assert not feedback[:, :4].any()
+    assert not feedback[:, :, :3].any()
+    assert feedback[:, 4:, 3:].mean() == pytest.approx(0.3, abs=0.03)
+
+
+def test_a_fixed_batch_is_the_first_one_all_along(make_trainer, monkeypatch):
+    (first,) = drawn(make_trainer(input_noise_std=0.1), monkeypatch)
+    for batch in drawn(make_trainer(input_noise_std=0.1, fixed_batch=True), monkeypatch, 3):
+        np.testing.assert_array_equal(batch.inputs, first.inputs)
+
+
+def test_a_stage_follows_another_with_its_averaged_parameters(make_trainer, go):
+    first, second = make_trainer(weight_average=0.9, steps=3), make_trainer(steps=4, dtype=np.float32, seed=1)
+    go(first, 3)
+    first.best = 0.25
+    second.follow(first)
+    for name, array in first.parameters().arrays.items():
+        np.testing.assert_array_equal(second.parameters().arrays[name], array.astype(np.float32))
+    assert [record.step for record in go(second, 2)] == [4, 5]
+    assert second.best == 0.25
 
 
 def metrics(*values):

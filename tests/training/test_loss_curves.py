@@ -20,7 +20,8 @@ def test_every_optimizer_and_schedule_is_under_test(kinds):
 
 
 def test_the_engines_losses_agree_step_by_step(make_trainer, go, optimizer):
-    steps = 10 if optimizer.kind == "lbfgs" else 100
+    # second-order methods amplify rounding from step to step
+    steps = {"lbfgs": 10, "levenberg_marquardt": 3}.get(optimizer.kind, 100)
     ours, theirs = (make_trainer(optimizer, engine=engine, steps=steps) for engine in ("numpy", "torch"))
     curve, expected = ([[r.loss, r.gradient_norm] for r in go(trainer, steps)] for trainer in (ours, theirs))
     np.testing.assert_allclose(curve, expected, rtol=1e-8)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lstmcast.training.optimizers import LBFGS, SGD, Adam, AdamW, RMSprop
+from lstmcast.training.optimizers import LBFGS, SGD, Adam, AdamW, LevenbergMarquardt, RMSprop
 
 # no value is a default, neither here nor in torch
 SETTINGS = {
@@ -31,6 +31,7 @@ SETTINGS = {
         {"lr": 0.2, "line_search_fn": None, "max_iter": 3, "history_size": 4},
     ),
 }
+OWN = {"levenberg_marquardt"}
 
 
 def group(settings):
@@ -39,7 +40,7 @@ def group(settings):
 
 
 def test_every_optimizer_is_under_test(kinds):
-    assert SETTINGS.keys() == kinds[0]
+    assert SETTINGS.keys() | OWN == kinds[0]
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
@@ -78,3 +79,65 @@ def test_lbfgs_finds_the_minimum_of_a_quadratic():
     for _ in range(3):
         optimizer.step(loss)
     assert parameter.abs().max() < 1e-6
+
+
+class Quadratic:
+    """|A θ - b|², for a method that asks for its curvature."""
+
+    def __init__(self, parameter):
+        random = np.random.default_rng(0)
+        self.parameter, self.evaluations = parameter, 0
+        self.A, self.b = torch.from_numpy(random.standard_normal((5, 3))), torch.from_numpy(random.standard_normal(5))
+
+    def __call__(self):
+        self.evaluations += 1
+        residual = self.A @ self.parameter.detach() - self.b
+        self.parameter.grad = 2 * self.A.T @ residual
+        return float(residual @ residual)
+
+    trial = __call__
+
+    def curvature(self):
+        return (2 * self.A.T @ self.A).numpy()
+
+
+def parameter():
+    return torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+
+
+def test_levenberg_marquardt_solves_a_linear_problem_in_one_step():
+    theta = parameter()
+    problem = Quadratic(theta)
+    LevenbergMarquardt(kind="levenberg_marquardt", damping=1e-12).build(theta).step(problem)
+    expected = torch.linalg.lstsq(problem.A, problem.b[:, None]).solution[:, 0]
+    torch.testing.assert_close(theta.detach(), expected)
+
+
+def test_levenberg_marquardt_takes_the_share_of_the_step_that_is_asked_for():
+    whole, half = parameter(), parameter()
+    LevenbergMarquardt(kind="levenberg_marquardt").build(whole).step(Quadratic(whole))
+    LevenbergMarquardt(kind="levenberg_marquardt", learning_rate=0.5).build(half).step(Quadratic(half))
+    torch.testing.assert_close(half - 1, (whole - 1) / 2)
+
+
+def test_levenberg_marquardt_stays_where_no_damping_helps_and_raises_it():
+    theta = parameter()
+    problem = Quadratic(theta)
+    optimizer = LevenbergMarquardt(kind="levenberg_marquardt", attempts=3).build(theta)
+    problem.trial = lambda: float("nan")
+    optimizer.step(problem)
+    torch.testing.assert_close(theta.detach(), torch.ones(3, dtype=torch.float64))
+    assert optimizer.state[theta]["damping"] == pytest.approx(1e-3 * 4**3)
+
+
+def test_levenberg_marquardt_damps_more_until_the_loss_falls():
+    theta = parameter()
+    problem = Quadratic(theta)
+    true = problem.curvature()
+    # a curvature that promises too much: the step overshoots until it is damped
+    problem.curvature = lambda: true / 100
+    optimizer = LevenbergMarquardt(kind="levenberg_marquardt", attempts=20).build(theta)
+    before = problem()
+    optimizer.step(problem)
+    assert problem() < before
+    assert optimizer.state[theta]["damping"] > 1

@@ -53,11 +53,21 @@ def test_it_resumes_from_every_step(resumes, optimizer, at):
     [
         {"segments": True, "rollout": {"steps": 3, "start": 0.6}},
         {"batch_size": None},
+        {
+            "rollout": {
+                "start": 0.2,
+                "curriculum": [{"start": 0.4, "steps": 2, "timesteps": 6}],
+                "sampling": 0.5,
+                "teacher_forcing": 0.2,
+            },
+            "input_noise_std": 0.1,
+            "fixed_batch": True,
+        },
         {"steps": None, "epochs": 1, "batch_size": 9},
         {"early_stopping": {"patience": 100}},
         {"dtype": np.float32, "weight_average": 0.5},
     ],
-    ids=["segments", "full-batch", "epochs", "early-stopping", "float32"],
+    ids=["segments", "full-batch", "curriculum", "epochs", "early-stopping", "float32"],
 )
 def test_it_resumes_with_every_way_to_draw_and_end(resumes, options):
     resumes(**options)

@@ -148,9 +148,9 @@ class _Progress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._trainer = training.trainer
+        self._done = training.trainer.total
         self._lines = not quiet and not sys.stderr.isatty()
-        self._steps = training.trainer.steps
+        self._steps = training.steps
         self._bar = Progress(
             TextColumn("step {task.completed:,.0f}" + (f"/{self._steps:,}" if self._steps else "")),
             BarColumn(),
@@ -166,7 +166,7 @@ class _Progress:
 
         self._clock = time.monotonic
         self._begun = self._shown = self._clock()
-        self._first = self._trainer.step
+        self._first = self._done
         self._bar.start()
         nan = float("nan")
         self._task = self._bar.add_task("", total=self._steps, completed=self._first, loss=nan, rate=nan, speed=0.0)

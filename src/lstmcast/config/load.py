@@ -159,7 +159,10 @@ def _check(tree: dict[str, Any]) -> tuple[Config | None, list[Problem], int]:
     except ValidationError as error:
         errors = error.errors(include_url=False)
         return None, [_explain(details) for details in errors[:MAX_PROBLEMS]], max(0, len(errors) - MAX_PROBLEMS)
-    problems = [Problem(tuple(key.split(".")), f"{key}: {message}") for key, message in config.contradictions()]
+    problems = [
+        Problem(tuple(int(part) if part.isdigit() else part for part in key.split(".")), f"{key}: {message}")
+        for key, message in config.contradictions()
+    ]
     return None if problems else config, problems, 0
 
 

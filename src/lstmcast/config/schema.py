@@ -14,6 +14,7 @@ from lstmcast.settings import Section
 from lstmcast.training.optimizers import OptimizerSettings
 from lstmcast.training.schedules import Constant, ScheduleSettings
 from lstmcast.training.settings import TrainingSettings
+from lstmcast.training.stages import NextStage, Stage
 from lstmcast.training.trackers import TrackerName
 
 
@@ -26,7 +27,16 @@ class Config(Section):
     optimizer: OptimizerSettings = Field(description="the optimizer")
     schedule: ScheduleSettings = Field(Constant(kind="constant"), description="the learning rate's schedule")
     training: TrainingSettings = Field(description="the training loop")
+    then: list[NextStage] = Field([], max_length=100, description="further stages of the training, one after another")
     tracker: list[TrackerName] = Field([], max_length=2, description="other tools that show the training as it goes")
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The stages of the training, of which there is at least one."""
+        stages = [Stage(self.optimizer, self.schedule, self.training, self.model.dtype)]
+        for index, following in enumerate(self.then):
+            stages.append(stages[-1].after(following, index))
+        return stages
 
     @property
     def generator(self) -> NumericSettings | Text:
@@ -52,45 +62,14 @@ class Config(Section):
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Yield each combination that makes no sense: the key at fault and what is wrong."""
-        data, optimizer, schedule, training = self.data, self.optimizer, self.schedule, self.training
+        data, training = self.data, self.training
+        for stage in self.stages:
+            yield from self._stage_contradictions(stage)
         held_out = getattr(self.generator, "validation_share", 0) or getattr(self.generator, "validation_sequences", 0)
         if len(set(self.tracker)) < len(self.tracker):
             yield "tracker", "the same tracker stands there twice"
-        if optimizer.kind == "lbfgs" and training.clip:
-            yield (
-                "training.clip",
-                "lbfgs needs the true gradient; leave out clip, or choose another optimizer.kind",
-            )
-        if optimizer.kind == "sgd" and optimizer.nesterov and not optimizer.momentum:
-            yield "optimizer.nesterov", "nesterov needs a momentum above 0"
         if getattr(data, "phase_seed", None) is not None and getattr(data, "phases", "") == "real":
             yield "data.phases", "phase_seed draws whole phases as the example does; leave it out for real ones"
-        if training.clip and (training.clip.norm is None) == (training.clip.value is None):
-            yield "training.clip", "give one of norm and value"
-        if training.steps and training.epochs:
-            yield "training.epochs", "give steps or epochs, not both"
-        if training.epochs and self.generator.kind == "random_segments":
-            yield "training.epochs", "random segments have no epochs; give training.steps"
-        endless = not training.steps and not training.epochs
-        if endless and not training.early_stopping:
-            yield (
-                "training.steps",
-                "give steps or epochs; only early_stopping can end a training without them",
-            )
-        if endless and schedule.kind in ("one_cycle", "cosine") and not getattr(schedule, "length", None):
-            yield (
-                "schedule.length",
-                f"a {schedule.kind} schedule needs a length: its own, training.steps or epochs",
-            )
-        if schedule.kind == "one_cycle" and schedule.warmup_steps:
-            yield "schedule.warmup_steps", "one_cycle has a rise of its own; set schedule.rise instead"
-        length = getattr(schedule, "length", None) or training.steps
-        if length and schedule.warmup_steps >= length:
-            yield "schedule.warmup_steps", f"{schedule.warmup_steps} leaves nothing of the {length} steps"
-        if schedule.kind == "one_cycle" and schedule.length and training.steps and training.steps > schedule.length:
-            yield "schedule.length", f"{schedule.length} is less than training.steps {training.steps}"
-        if schedule.kind == "plateau" and not training.validation:
-            yield "schedule.kind", "plateau watches the validation metric; add training.validation"
         if training.early_stopping and not training.validation:
             yield "training.early_stopping", "it watches the validation metric; add training.validation"
         if training.validation and not held_out:
@@ -104,11 +83,63 @@ class Config(Section):
             yield "model.output", f"data.kind {data.kind} needs output {wanted}, not {self.model.output}"
         if self.model.output == "categorical" and self.model.residual:
             yield "model.residual", "a class is no number that something could be added to; leave residual out"
-        if self.model.output == "categorical" and training.rollout:
-            yield "training.rollout", "a drawn class has no gradient; train through true inputs only"
         if data.kind == "text" and training.validation and training.validation.metric != "next_step":
             yield "training.validation.metric", "text has no rollout error; use next_step, the cross-entropy"
-        if training.rollout and self.last_step_loss:
-            yield "training.rollout", "with the loss on the last step alone no prediction is ever read"
-        if training.rollout and endless and training.rollout.start:
-            yield "training.rollout.start", "a share of the steps needs training.steps or epochs"
+
+    def _stage_contradictions(self, stage: Stage) -> Iterator[tuple[str, str]]:
+        optimizer, schedule, training, key = stage.optimizer, stage.schedule, stage.training, stage.key
+        rollout = training.rollout
+        if optimizer.kind in ("lbfgs", "levenberg_marquardt") and training.clip:
+            yield (
+                f"{key}training.clip",
+                f"{optimizer.kind} needs the true gradient; leave out clip, or choose another optimizer.kind",
+            )
+        if optimizer.kind == "levenberg_marquardt" and self.model.output == "categorical":
+            yield f"{key}optimizer.kind", "levenberg_marquardt takes squared errors; choose another for classes"
+        if optimizer.kind == "sgd" and optimizer.nesterov and not optimizer.momentum:
+            yield f"{key}optimizer.nesterov", "nesterov needs a momentum above 0"
+        if training.clip and (training.clip.norm is None) == (training.clip.value is None):
+            yield f"{key}training.clip", "give one of norm and value"
+        if training.steps and training.epochs:
+            yield f"{key}training.epochs", "give steps or epochs, not both"
+        if training.epochs and self.generator.kind == "random_segments":
+            yield f"{key}training.epochs", "random segments have no epochs; give training.steps"
+        if training.epochs and training.fixed_batch:
+            yield f"{key}training.epochs", "one batch is no pass over the data; give training.steps"
+        endless = not training.steps and not training.epochs
+        if endless and not training.early_stopping:
+            yield (
+                f"{key}training.steps",
+                "give steps or epochs; only early_stopping can end a training without them",
+            )
+        if endless and schedule.kind in ("one_cycle", "cosine") and not getattr(schedule, "length", None):
+            yield (
+                f"{key}schedule.length",
+                f"a {schedule.kind} schedule needs a length: its own, training.steps or epochs",
+            )
+        if schedule.kind == "one_cycle" and schedule.warmup_steps:
+            yield f"{key}schedule.warmup_steps", "one_cycle has a rise of its own; set schedule.rise instead"
+        length = getattr(schedule, "length", None) or training.steps
+        if length and schedule.warmup_steps >= length:
+            yield f"{key}schedule.warmup_steps", f"{schedule.warmup_steps} leaves nothing of the {length} steps"
+        if schedule.kind == "one_cycle" and schedule.length and training.steps and training.steps > schedule.length:
+            yield f"{key}schedule.length", f"{schedule.length} is less than training.steps {training.steps}"
+        if schedule.kind == "plateau" and not training.validation:
+            yield f"{key}schedule.kind", "plateau watches the validation metric; add training.validation"
+        if not rollout:
+            return
+        if self.model.output == "categorical":
+            yield f"{key}training.rollout", "a drawn class has no gradient; train through true inputs only"
+        if self.last_step_loss:
+            yield f"{key}training.rollout", "with the loss on the last step alone no prediction is ever read"
+        starts = [milestone.start for milestone in rollout.milestones]
+        if endless and any(starts):
+            yield f"{key}training.rollout.start", "a share of the steps needs training.steps or epochs"
+        if starts != sorted(set(starts)):
+            yield f"{key}training.rollout.curriculum", f"each start must be later than the one before: {starts}"
+        for milestone in rollout.milestones:
+            if milestone.timesteps and milestone.timesteps <= training.warmup:
+                yield (
+                    f"{key}training.rollout.timesteps",
+                    f"{milestone.timesteps} leaves nothing after the warmup of {training.warmup}",
+                )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,6 +35,19 @@ class Batch:
     delay: int = 1
     initial_state: Array | None = None
     lengths: Array | None = None
+
+    def cut(self, timesteps: int | None) -> Batch:
+        """Return the first ``timesteps`` steps of every sequence, as views; None: all of them."""
+        if timesteps is None or timesteps >= self.inputs.shape[1]:
+            return self
+        return replace(
+            self,
+            inputs=self.inputs[:, :timesteps],
+            targets=self.targets[:, :timesteps],
+            weights=None if self.weights is None else self.weights[:, :timesteps],
+            feedback=None if self.feedback is None else self.feedback[:, :timesteps],
+            lengths=None if self.lengths is None else np.minimum(self.lengths, timesteps),
+        )
 
 
 class Sampler(Protocol):

@@ -1,4 +1,4 @@
-"""The optimizers, all of them ``torch.optim``'s, on the one flat vector of parameters.
+"""The optimizers, on the one flat vector of parameters: ``torch.optim``'s, and one that it does not have.
 
 To add one, write its section and add it to `OptimizerSettings`.
 Source: https://docs.pytorch.org/docs/stable/optim.html
@@ -124,4 +124,19 @@ class LBFGS(Section):
         )
 
 
-OptimizerSettings = Annotated[Adam | AdamW | SGD | RMSprop | LBFGS, Field(discriminator="kind")]
+class LevenbergMarquardt(Section):
+    """Levenberg-Marquardt, for networks of a few hundred parameters; one step is one damped Gauss-Newton step."""
+
+    kind: Literal["levenberg_marquardt"]
+    learning_rate: float = Field(1.0, gt=0, le=1, description="share of the solved step that is taken")
+    damping: float = Field(1e-3, gt=0, description="first weight of the damping; it adapts from step to step")
+    attempts: int = Field(10, gt=0, description="dampings tried in a step before it is given up")
+
+    def build(self, parameter: torch.nn.Parameter) -> torch.optim.Optimizer:
+        """Make the optimizer of one flat parameter."""
+        from lstmcast.training.levenberg_marquardt import LevenbergMarquardt
+
+        return LevenbergMarquardt(parameter, self.learning_rate, self.damping, self.attempts)
+
+
+OptimizerSettings = Annotated[Adam | AdamW | SGD | RMSprop | LBFGS | LevenbergMarquardt, Field(discriminator="kind")]

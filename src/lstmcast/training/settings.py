@@ -16,11 +16,40 @@ class Clip(Section):
     value: float | None = Field(None, gt=0, description="clamp each element to ± this")
 
 
-class RolloutTraining(Section):
-    """Training through the network's own predictions."""
+class Milestone(Section):
+    """What the windows look like from some point of the training on."""
 
-    steps: int = Field(gt=0, description="the last so many inputs of a window are the network's own predictions")
     start: float = Field(0.0, ge=0, lt=1, description="share of the training steps before it begins")
+    steps: int = Field(0, ge=0, description="the last so many inputs of a window are the network's own predictions")
+    timesteps: int | None = Field(
+        None, gt=0, description="read only so many first steps of a window; null: all of them"
+    )
+
+
+class RolloutTraining(Milestone):
+    """Training through the network's own predictions, with the gradient through all of them.
+
+    Before ``start`` the network reads true inputs alone.
+    """
+
+    curriculum: list[Milestone] = Field(
+        [], description="later milestones, by rising start: longer rollouts, longer windows"
+    )
+    sampling: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="probability that one of those inputs is a prediction and not the truth (scheduled sampling,"
+        " Bengio et al. 2015)",
+    )
+    teacher_forcing: float = Field(
+        0.0, ge=0, lt=1, description="share of a batch's sequences that read true inputs alone"
+    )
+
+    @property
+    def milestones(self) -> list[Milestone]:
+        """All milestones, in their order."""
+        return [self, *self.curriculum]
 
 
 class Validation(Section):
@@ -38,17 +67,16 @@ class EarlyStopping(Section):
     min_delta: float = Field(0.0, ge=0, description="improvement that counts")
 
 
-class TrainingSettings(Section):
-    """The loop."""
+class Loop(Section):
+    """The training loop of one stage."""
 
     steps: int | None = Field(None, gt=0, description="optimizer steps; null: epochs, or until early stopping")
     epochs: int | None = Field(None, gt=0, description="passes over all training windows, instead of steps")
     batch_size: int | None = Field(None, gt=0, description="windows in a batch; null: all of them")
-    loss: Literal["every_step", "last_step"] | None = Field(
-        None, description="the steps that the loss counts; null: last_step for windowed_sine, else every_step"
-    )
+    fixed_batch: bool = Field(False, description="draw one batch and keep it, as second-order methods like it")
     warmup: int = Field(0, ge=0, description="first steps of a window that the loss does not count")
     initial_state_std: float = Field(0.0, ge=0, description="standard deviation of random initial states; 0: zero")
+    input_noise_std: float = Field(0.0, ge=0, description="standard deviation of noise added to true inputs")
     rollout: RolloutTraining | None = Field(None, description="train through the network's own predictions")
     clip: Clip | None = Field(None, description="clip the gradient")
     weight_average: float | None = Field(
@@ -57,5 +85,13 @@ class TrainingSettings(Section):
         lt=1,
         description="decay of an exponential average of the parameters, used for all forecasts",
     )
+
+
+class TrainingSettings(Loop):
+    """The training loop, and what holds for all stages."""
+
+    loss: Literal["every_step", "last_step"] | None = Field(
+        None, description="the steps that the loss counts; null: last_step for windowed_sine, else every_step"
+    )
     validation: Validation | None = Field(None, description="select the best checkpoint; null: keep the last")
-    early_stopping: EarlyStopping | None = Field(None, description="stop when validation no longer improves")
+    early_stopping: EarlyStopping | None = Field(None, description="end a stage when validation no longer improves")

@@ -49,6 +49,48 @@ class Record:
         return {key: value if np.isfinite(value) else None for key, value in fields.items()}
 
 
+class Evaluation:
+    """The loss and gradient of one batch at the present parameters, whenever an optimizer asks.
+
+    Attributes:
+        first: loss and norm of the gradient of the first evaluation.
+    """
+
+    def __init__(self, trainer: Trainer, batch: Batch, stop: Callable[[], bool]) -> None:
+        self.first: tuple[float, float] | None = None
+        self._trainer, self._batch, self._stop = trainer, batch, stop
+
+    def __call__(self) -> float:
+        """Return the loss; write its gradient, clipped, to the parameter's ``grad``.
+
+        Raises:
+            Diverged: if the loss or gradient is not finite, or out of sight.
+            Stopped: if it is time to.
+        """
+        loss = self.trial()
+        norm = self._trainer.check(loss, self._batch, first=self.first is None)
+        self.first = self.first or (loss, norm)
+        self._trainer.clip()
+        return loss
+
+    def trial(self) -> float:
+        """Return the loss, whatever it is; write its gradient."""
+        self.pause()
+        return self._trainer.engine.loss_and_gradient(self._batch)
+
+    def curvature(self) -> Array:
+        """Return the loss's Gauss-Newton matrix ``(P, P)``."""
+        from lstmcast.network.gauss_newton import gauss_newton_matrix
+
+        engine = self._trainer.engine
+        return gauss_newton_matrix(engine.network, engine.parameters, self._batch, self.pause)
+
+    def pause(self) -> None:
+        """Stop if it is time to."""
+        if self._stop():
+            raise Stopped
+
+
 class Trainer:
     """All that changes during training, and the steps that change it.
 
@@ -65,9 +107,12 @@ class Trainer:
         training: TrainingSettings,
         seed: int,
         validate: Callable[[], float] | None = None,
+        stage: int = 0,
     ) -> None:
         """Make a trainer; ``validate`` measures the engine's present parameters, less is better."""
         self.step = 0
+        # steps of the stages before this one
+        self.before = 0
         self.best: float | None = None
         self.steps = training.steps or (
             training.epochs * sampler.batches_per_epoch if training.epochs and sampler.batches_per_epoch else None
@@ -75,19 +120,20 @@ class Trainer:
         # the last validation that improved enough to count, and how many have not since
         self._reference: float | None = None
         self.waited = 0
-        self._fed = False
+        self._milestone: int | None = None
         self._limit: float | None = None
         self._lowest: tuple[float, Array] | None = None
-        self._engine, self._sampler, self._training, self._validate = engine, sampler, training, validate
+        self.engine, self._sampler, self._training, self._validate = engine, sampler, training, validate
         self._values, self._gradient = engine.parameters.values, engine.parameters.gradient
         self._average: Array | None = self._values.copy() if training.weight_average else None
-        self._random = np.random.default_rng([seed, 2])
+        self._random = np.random.default_rng([seed, 2, stage])
+        self._kept = self._draw() if training.fixed_batch else None
         self._parameter = torch.nn.Parameter(torch.from_numpy(self._values))
         self._parameter.grad = torch.from_numpy(self._gradient)
         self._build = optimizer.build
         self._optimizer = optimizer.build(self._parameter)
         self._schedule = Schedule(schedule, self._optimizer, self.steps)
-        self._searches = optimizer.kind == "lbfgs"
+        self._searches = optimizer.kind in ("lbfgs", "levenberg_marquardt")
 
     @property
     def finished(self) -> bool:
@@ -103,54 +149,84 @@ class Trainer:
             Stopped: if ``stop`` says so within the step; the step is undone.
         """
         before = self._undo_point()
-        batch = self._next_batch()
+        evaluation = Evaluation(self, self._fed(self._kept or self._draw()), stop)
         learning_rate = self._schedule.learning_rate
-        first: list[float] = []
-
-        def evaluate() -> float:
-            if stop():
-                raise Stopped
-            loss = self._engine.loss_and_gradient(batch)
-            with np.errstate(over="ignore"):
-                norm = float(np.linalg.norm(self._gradient))
-            self._check(loss, norm, batch, first_evaluation=not first)
-            if not first:
-                first.extend((loss, norm))
-            self._clip()
-            return loss
-
         try:
-            self._optimizer.step(evaluate)
+            self._optimizer.step(evaluation)
             if not np.isfinite(self._values).all():
                 raise Diverged("the parameters left the finite numbers")
         except (Diverged, Stopped):
             self._undo(before)
             raise
-        if self._lowest is None or first[0] < self._lowest[0]:
-            self._lowest = first[0], before[0]
+        assert evaluation.first is not None
+        loss, norm = evaluation.first
+        if self._lowest is None or loss < self._lowest[0]:
+            self._lowest = loss, before[0]
         self._schedule.step()
         self.step += 1
         if self._average is not None and self._training.weight_average:
             self._average += (1 - self._training.weight_average) * (self._values - self._average)
-        record = Record(self.step, first[0], first[1], learning_rate)
-        return self._validated(record)
+        return self._validated(Record(self.total, loss, norm, learning_rate))
 
-    def _next_batch(self) -> Batch:
-        batch, training = self._sampler.next(), self._training
+    @property
+    def total(self) -> int:
+        """Steps done, those of the stages before included."""
+        return self.before + self.step
+
+    def follow(self, before: Trainer) -> None:
+        """Begin with the parameters that another stage ended with, after its steps."""
+        with before.averaged():
+            self._values[:] = before._values
+        if self._average is not None:
+            self._average[:] = self._values
+        self.before, self.best = before.total, before.best
+
+    def _draw(self) -> Batch:
+        batch, training, random = self._sampler.next(), self._training, self._random
         if training.initial_state_std:
-            shape = (len(batch.inputs), self._engine.network.state_size)
-            batch = replace(batch, initial_state=training.initial_state_std * self._random.standard_normal(shape))
-        rollout = training.rollout
-        if rollout and self.step >= rollout.start * (self.steps or 0):
-            N, T, _ = batch.inputs.shape
-            lengths = np.full(N, T) if batch.lengths is None else batch.lengths
-            if not self._fed:
-                # losses through rollouts are larger: those before are no measure for them
-                self._fed, self._lowest = True, None
-            batch = replace(batch, feedback=np.arange(T) >= lengths[:, None] - rollout.steps)
+            shape = (len(batch.inputs), self.engine.network.state_size)
+            batch = replace(batch, initial_state=training.initial_state_std * random.standard_normal(shape))
+        if training.input_noise_std:
+            inputs = batch.inputs.copy()
+            # what is known for certain stays so: the covariates after the values
+            values = inputs[:, :, : self.engine.network.output_size]
+            values += training.input_noise_std * random.standard_normal(values.shape)
+            batch = replace(batch, inputs=inputs)
         return batch
 
-    def _check(self, loss: float, norm: float, batch: Batch, *, first_evaluation: bool) -> None:
+    def _fed(self, batch: Batch) -> Batch:
+        """Cut the windows as the present milestone says, and mark the inputs at which predictions are fed back."""
+        rollout = self._training.rollout
+        if rollout is None:
+            return batch
+        milestones = rollout.milestones
+        begun = sum(self.step >= milestone.start * (self.steps or 0) for milestone in milestones)
+        if begun != self._milestone:
+            # losses through longer rollouts are larger: those before are no measure for them
+            self._milestone, self._lowest = begun, None
+        if not begun:
+            return batch
+        milestone = milestones[begun - 1]
+        batch = batch.cut(milestone.timesteps)
+        if not milestone.steps:
+            return batch
+        N, T, _ = batch.inputs.shape
+        lengths = np.full(N, T) if batch.lengths is None else batch.lengths
+        feedback = np.arange(T) >= lengths[:, None] - milestone.steps
+        if rollout.sampling < 1:
+            feedback &= self._random.random((N, T)) < rollout.sampling
+        if rollout.teacher_forcing:
+            feedback[: round(rollout.teacher_forcing * N)] = False
+        return replace(batch, feedback=feedback)
+
+    def check(self, loss: float, batch: Batch, *, first: bool) -> float:
+        """Return the gradient's norm.
+
+        Raises:
+            Diverged: if the loss or the gradient is not finite, or the ``first`` loss of a step out of sight.
+        """
+        with np.errstate(over="ignore"):
+            norm = float(np.linalg.norm(self._gradient))
         if self._limit is None:
             self._limit = DIVERGED * max(loss, float(np.mean(batch.targets**2)))
         if not np.isfinite(loss):
@@ -158,10 +234,12 @@ class Trainer:
         if not np.isfinite(norm):
             raise Diverged(f"the gradient's norm is {norm}")
         # a line search may look far ahead; what counts is where it begins
-        if first_evaluation and not loss <= self._limit:
+        if first and not loss <= self._limit:
             raise Diverged(f"the loss is {loss:.3g}, over {DIVERGED:,.0f} times what it was at the start")
+        return norm
 
-    def _clip(self) -> None:
+    def clip(self) -> None:
+        """Clip the gradient as the config says."""
         clip = self._training.clip
         if clip and clip.norm is not None:
             torch.nn.utils.clip_grad_norm_([self._parameter], clip.norm)
@@ -170,7 +248,7 @@ class Trainer:
 
     def _validated(self, record: Record) -> Record:
         validation, early = self._training.validation, self._training.early_stopping
-        if validation is None or self._validate is None or (record.step % validation.every and not self.finished):
+        if validation is None or self._validate is None or (self.step % validation.every and not self.finished):
             return record
         with self.averaged():
             metric = self._validate()
@@ -225,7 +303,7 @@ class Trainer:
     def parameters(self) -> Checkpoint:
         """Return the parameters that forecasts use, by their names."""
         with self.averaged():
-            return Checkpoint({name: view.copy() for name, view in self._engine.parameters.views.items()})
+            return Checkpoint({name: view.copy() for name, view in self.engine.parameters.views.items()})
 
     def state(self) -> Checkpoint:
         """Return all that decides the steps to come."""
@@ -237,10 +315,11 @@ class Trainer:
         state = self._optimizer.state_dict()
         facts = {
             "step": self.step,
+            "before": self.before,
             "best": self.best,
             "reference": self._reference,
             "waited": self.waited,
-            "fed": self._fed,
+            "milestone": self._milestone,
             "limit": self._limit,
             "lowest": self._lowest[0] if self._lowest else None,
             "optimizer": flatten(state["state"].get(0, {}), "optimizer", arrays),
@@ -290,17 +369,12 @@ class Trainer:
         probe = torch.nn.Parameter(self._parameter.detach().clone())
         optimizer = self._build(probe)
         optimizer.load_state_dict(copy.deepcopy(self._optimizer.state_dict()))
-
-        def evaluate() -> float:
-            probe.grad = probe.detach().clone()
-            return float(probe.detach().square().sum()) / 2
-
-        optimizer.step(evaluate)
+        optimizer.step(_Probe(probe))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         facts, arrays = checkpoint.facts, checkpoint.arrays
-        self.step, self.best = facts["step"], facts["best"]
-        self._fed = facts["fed"]
+        self.step, self.before, self.best = facts["step"], facts["before"], facts["best"]
+        self._milestone = facts["milestone"]
         self._reference, self.waited, self._limit = facts["reference"], facts["waited"], facts["limit"]
         self._lowest = None if facts["lowest"] is None else (facts["lowest"], arrays["lowest"])
         self._values[:] = arrays["values"]
@@ -315,6 +389,23 @@ class Trainer:
         self._schedule.restore(facts["schedule"])
         self._sampler.restore(facts["sampler"])
         self._random.bit_generator.state = facts["random"]
+
+
+class _Probe:
+    """|θ|²/2, for any optimizer to step on."""
+
+    def __init__(self, parameter: torch.nn.Parameter) -> None:
+        self._parameter = parameter
+
+    def __call__(self) -> float:
+        theta = self._parameter.detach()
+        self._parameter.grad = theta.clone()
+        return float(theta.square().sum()) / 2
+
+    trial = __call__
+
+    def curvature(self) -> Array:
+        return np.eye(len(self._parameter), dtype=self._parameter.detach().numpy().dtype)
 
 
 @dataclass(frozen=True)
@@ -352,7 +443,7 @@ def fit(
             outcome = Outcome("stopped")
             break
         except Diverged as reason:
-            outcome = Outcome("diverged", f"at step {trainer.step + 1:,} {reason}")
+            outcome = Outcome("diverged", f"at step {trainer.total + 1:,} {reason}")
             break
         on_record(record)
         if trainer.improved(record):

@@ -1,0 +1,74 @@
+"""The Gauss-Newton matrix of a squared error: its curvature as far as first derivatives of the outputs tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jvp, vmap
+
+from lstmcast.arrays import Array
+from lstmcast.data.batches import Batch
+from lstmcast.network.description import Network
+from lstmcast.network.parameters import Parameters
+from lstmcast.network.torch_engine import TorchEngine
+
+# parameters differentiated at once: enough to fill the processor, few enough to be stopped between
+CHUNK = 128
+
+
+class Outputs(nn.Module):
+    """An engine's outputs on one batch, as a module under the parameters' own names."""
+
+    def __init__(self, engine: TorchEngine, batch: Batch) -> None:
+        super().__init__()
+        self.cells, self.head = nn.ModuleList(engine._cells), nn.ModuleList(engine._head)
+        self._engine, self._batch = engine, batch
+
+    def forward(self) -> Tensor:
+        """Return the outputs ``(N, T, O)``."""
+        engine, batch = self._engine, self._batch
+        return engine._outputs(batch, engine._tensor(batch.inputs), engine._initial(batch))
+
+
+def gauss_newton_matrix(
+    network: Network, parameters: Parameters, batch: Batch, pause: Callable[[], None] = lambda: None
+) -> Array:
+    """Return the Gauss-Newton matrix ``(P, P)`` of `Engine.loss_and_gradient`'s loss, through rollouts too.
+
+        L = Σ_k r_k²,   G = 2 Jᵀ J,   J_kp = ∂r_k/∂θ_p,   r_k = sqrt(w / (O Σw)) (y - target)
+
+    J comes by forward mode, one tangent a parameter.
+    Source: Nocedal and Wright, Numerical Optimization (2006), section 10.3.
+
+    Args:
+        network: what is differentiated.
+        parameters: where; they are not changed.
+        batch: the problem.
+        pause: called now and then; what it raises ends the computation.
+    """
+    engine = TorchEngine(network, parameters, fused=False)
+    outputs, theta = Outputs(engine, batch), torch.from_numpy(parameters.values)
+    w = (
+        torch.ones(batch.inputs.shape[:2], dtype=theta.dtype)
+        if batch.weights is None
+        else torch.from_numpy(batch.weights.copy())
+    )
+    root = (w / (network.output_size * w.sum())).sqrt()[:, :, None].to(theta.dtype)
+    counted = root[:, :, 0] > 0
+
+    def residuals(flat: Tensor) -> Tensor:
+        parts = torch.split(flat, [prod(shape) for shape in network.shapes.values()])
+        views = {name: part.view(shape) for part, (name, shape) in zip(parts, network.shapes.items(), strict=True)}
+        weighted: Tensor = root * functional_call(outputs, views, ())
+        return weighted[counted].reshape(-1)
+
+    rows = []
+    for tangents in torch.split(torch.eye(network.size, dtype=theta.dtype), CHUNK):
+        pause()
+        rows.append(vmap(lambda tangent: jvp(residuals, (theta,), (tangent,))[1])(tangents))
+    J = torch.cat(rows)  # (P, residuals)
+    matrix: Array = (2 * (J @ J.T)).numpy()
+    return matrix

@@ -1,0 +1,47 @@
+"""Training in stages: Adam first, say, then a second-order method on long rollouts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from lstmcast.settings import Section
+from lstmcast.training.optimizers import OptimizerSettings
+from lstmcast.training.schedules import Constant, ScheduleSettings
+from lstmcast.training.settings import Loop, TrainingSettings
+
+DtypeName = Literal["float32", "float64"]
+
+
+class NextStage(Section):
+    """A further stage: it takes over the parameters (their average, if there is one) and nothing else."""
+
+    optimizer: OptimizerSettings = Field(description="the stage's optimizer")
+    schedule: ScheduleSettings = Field(Constant(kind="constant"), description="the learning rate's schedule")
+    training: Loop = Field(description="the stage's training loop")
+    dtype: DtypeName | None = Field(None, description="precision from here on; null: as before")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage with all that holds for it.
+
+    Attributes:
+        key: where its keys stand in the config: "" or "then.0." and so on.
+    """
+
+    optimizer: OptimizerSettings
+    schedule: ScheduleSettings
+    training: TrainingSettings
+    dtype: DtypeName
+    key: str = ""
+
+    def after(self, following: NextStage, index: int) -> Stage:
+        """Return the stage that follows this one."""
+        for_all = {
+            name: getattr(self.training, name) for name in TrainingSettings.model_fields.keys() - Loop.model_fields
+        }
+        training = TrainingSettings.model_construct(**vars(following.training), **for_all)
+        return Stage(following.optimizer, following.schedule, training, following.dtype or self.dtype, f"then.{index}.")
