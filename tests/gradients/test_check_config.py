@@ -1,6 +1,11 @@
 """The check of a config passes for the shipped ones, and fails when something in the backward pass is off."""
 
+import ast
+import inspect
+import sys
+import textwrap
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +13,7 @@ import pytest
 from lstmcast.config import shipped
 from lstmcast.config.load import load
 from lstmcast.errors import UsageError
-from lstmcast.gradients.check import check_config, relative_error
+from lstmcast.gradients.check import EXACT, check_config, relative_error, small_problems
 from lstmcast.gradients.oracles import central_differences, complex_step
 from lstmcast.network.cells import CELLS
 from lstmcast.network.head import Head
@@ -33,25 +38,65 @@ def test_torch_is_checked_too():
     assert check_config(load("sunspots", ["model.engine=torch"])).passed
 
 
-def scaled(linearize, block):
-    """Return local derivatives, one of them 0.1 % too large."""
+def wrong_terms(cell):
+    """Yield, for each term of a cell's derivatives: where it is, its method, and that with the term 0.1 % too large."""
+    for method in ("linearize", "backward"):
+        source = textwrap.dedent(inspect.getsource(getattr(type(cell), method)))
+        for index in range(len(list(ast.walk(ast.parse(source))))):
+            tree = ast.parse(source)
+            match list(ast.walk(tree))[index]:
+                case ast.AugAssign() | ast.Assign(targets=[ast.Subscript()]) as node:
+                    node.value = ast.BinOp(ast.Constant(1.001), ast.Mult(), node.value)
+                case ast.Call(func=ast.Attribute(value=ast.Name("np")), args=[_, term, *_]) as node:
+                    node.args[1] = ast.BinOp(ast.Constant(1.001), ast.Mult(), term)
+                case _:
+                    continue
+            space = dict(vars(sys.modules[type(cell).__module__]))
+            exec(compile(ast.fix_missing_locations(tree), "<wrong>", "exec"), space)
+            yield f"{method}, line {node.lineno}: {ast.unparse(node)}", method, partial(space[method], cell)
+
+
+@pytest.mark.parametrize(("name", "terms"), [("lstm", 13), ("gru", 14), ("rnn", 3)])
+def test_a_wrong_factor_in_any_single_term_is_caught(monkeypatch, name, terms):
+    config = load("windowed-sine", [f"model.cell={name}", "model.hidden_sizes=[2]"])
+    problem = next(small_problems(config, np.random.default_rng(0), 0))
+    true = complex_step(problem)
+    assert relative_error(problem.gradient("numpy"), true, 0.0) < 1e-14
+    wrong = list(wrong_terms(CELLS[name]))
+    assert len(wrong) == terms
+    for what, method, replaced in wrong:
+        with monkeypatch.context() as patch:
+            patch.setattr(CELLS[name], method, replaced)
+            assert relative_error(problem.gradient("numpy"), true, 0.0) > 1e4 * EXACT, what
+
+
+@pytest.mark.parametrize("oracle", ["complex", "central", "torch"])
+def test_a_wrong_carry_is_rejected(monkeypatch, oracle):
+    cell = CELLS["lstm"]
+    right = cell.linearize
 
     def wrong(m, h_prev, h, out, scratch):
-        linearize(m, h_prev, h, out, scratch)
+        right(m, h_prev, h, out, scratch)
         H = h.shape[1]
-        out[:, block * H : (block + 1) * H] *= 1.001
+        out[:, 4 * H : 5 * H] *= 1.001
 
-    return wrong
-
-
-@pytest.mark.parametrize("block", [0, 3, 4], ids=["first gate", "last gate", "carry"])
-@pytest.mark.parametrize("oracle", ["complex", "central", "torch"])
-def test_a_wrong_cell_is_rejected(monkeypatch, block, oracle):
-    cell = CELLS["lstm"]
-    monkeypatch.setattr(cell, "linearize", scaled(cell.linearize, block))
+    monkeypatch.setattr(cell, "linearize", wrong)
     report = check_config(load("windowed-sine"), oracle)
     assert not report.passed
     assert report.worst_relative_error > 1e-5
+
+
+def test_exchanged_gates_are_rejected(monkeypatch):
+    cell = CELLS["lstm"]
+    right = cell.linearize
+
+    def wrong(m, h_prev, h, out, scratch):
+        right(m, h_prev, h, out, scratch)
+        H = h.shape[1]
+        out[:, H : 3 * H] = np.concatenate([out[:, 2 * H : 3 * H], out[:, H : 2 * H]], axis=1)
+
+    monkeypatch.setattr(cell, "linearize", wrong)
+    assert not check_config(load("windowed-sine")).passed
 
 
 def test_a_wrong_head_is_named(monkeypatch):
@@ -101,7 +146,7 @@ def test_relative_error_is_defined_everywhere():
 
 
 class Kinked:
-    """L = relu(x0) + x1³ near the bend of the ReLU; stands in for a `Problem` where only its loss is asked."""
+    """L = relu(x0) + x1³ near the bend of the ReLU; stands in for a `Objective` where only its loss is asked."""
 
     variables = np.array([5e-4, 0.7])
 

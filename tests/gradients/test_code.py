@@ -278,12 +278,82 @@ def test_overwritten_arguments_are_noticed(examined) -> None:
     assert any("overwrite their arguments: h" in finding.found for finding in report.diagnosis)
 
 
-def test_float32_is_said(examined) -> None:
-    text = (TEMPLATES / "lstm.txt").read_text().replace("dc_next = 0\n", "dc_next = 0\n    y = y.astype('f4')\n")
-    text = text.replace("    return d\n", "    return {k: v.astype(np.float32) for k, v in d.items()}\n")
+SINGLE = """
+
+def single(*given):
+    return [{k: v.astype("f4") for k, v in a.items()} if isinstance(a, dict) else a.astype("f4") for a in given]
+"""
+
+
+def test_programs_in_float32_are_judged_by_its_digits(examined) -> None:
+    text = (TEMPLATES / "lstm.txt").read_text() + SINGLE
+    for name in ("loss", "grads"):
+        head = f"def {name}(params, x, y, h, c):\n"
+        text = text.replace(head, f"{head}    params, x, y, h, c = single(params, x, y, h, c)\n")
+    right = examined(text)
+    assert right.passed
+    assert any("float32" in note for note in right.notes)
+    (finding,) = examined(text.replace("dc * c_prev", "dc * c")).diagnosis
+    assert finding.found == "df = dc * c[t]"
+
+
+def test_one_gradient_in_float32_does_not_excuse_the_others(examined) -> None:
+    text = (TEMPLATES / "lstm.txt").read_text()
+    one = text.replace("    return d\n", "    d['d'] = d['d'].astype('f4')\n    return d\n")
+    assert examined(one).passed
+    report = examined(one.replace("    return d\n", "    d['V'] *= 1 + 1e-5\n    return d\n"))
+    assert [name for name, result in report.parameters.items() if not result.passed] == ["V"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "slot", "found"),
+    [
+        ("{k: np.clip(v, -0.01, 0.01) for k, v in d.items()}", "clipping", "clip(dW, -0.01, 0.01)"),
+        ("{k: v * min(1, 0.1 / norm(d)) for k, v in d.items()}", "clipping", "dW * 0.1 / norm"),
+        ("{k: v + 0.01 * params[k] for k, v in d.items()}", "weight penalty", "dW + 0.01 * W"),
+        ("params", "what is returned", "is the parameter W"),
+        ("{**d, 'b': d['d'], 'd': d['b']}", "what is returned", "is the gradient of d"),
+    ],
+)
+def test_gradients_changed_as_a_whole_are_recognised(returned: str, slot: str, found: str, examined) -> None:
+    text = (TEMPLATES / "lstm.txt").read_text().replace("    return d\n", f"    return {returned}\n")
+    text += "\n\ndef norm(d):\n    return np.sqrt(sum((v**2).sum() for v in d.values()))\n"
+    (finding,) = examined(text).diagnosis
+    assert finding.slot == slot
+    assert found in finding.found
+
+
+def test_a_missing_gradient_does_not_hide_the_others(examined) -> None:
+    text = (TEMPLATES / "gru.txt").read_text().replace("    return d\n", "    del d['V']\n    return d\n")
     report = examined(text)
-    assert report.passed
-    assert any("float32" in note for note in report.notes)
+    assert [name for name, result in report.parameters.items() if not result.passed] == ["V"]
+    assert report.worst_relative_error < 1e-13
+    missing, wrong = examined(text.replace("dr = drh * h_prev", "dr = drh * h")).diagnosis
+    assert "no gradient for V" in missing.found
+    assert wrong.found == "dr = ds * h[t]"
+
+
+def test_an_exception_says_which_sizes_run(examined) -> None:
+    text = (TEMPLATES / "rnn.txt").read_text().replace("da = (dy @ V.T", "da = (dy @ V")
+    exception, named = examined(text).diagnosis
+    assert "program.py:23: in backward ValueError" in exception.found
+    assert "B = 5, T = 1" in exception.evidence
+    assert "only where D = H" in exception.evidence
+    assert named.found == "dh = dy @ Wy + dh_next"
+
+
+def test_a_loss_with_a_weight_penalty_and_a_gradient_without(write) -> None:
+    text = (TEMPLATES / "rnn.txt").read_text()
+    head, body = "    return -sum(np.log(", "    return 0.05 * (params['W'] ** 2).sum() - sum(np.log("
+    report = check_code(write(text.replace(head, body)))
+    (finding,) = report.diagnosis
+    assert finding.slot == "weight penalty"
+    assert finding.expected == "dW + 0.1 * W"
+    right = text.replace(head, body).replace(
+        "    return backward(x, y, hs, ps, **params)",
+        "    d = backward(x, y, hs, ps, **params)\n    return d[0], d[1] + 0.1 * params['W'], *d[2:]",
+    )
+    assert check_code(write(right)).passed
 
 
 def test_a_gradient_of_poor_precision_is_no_mistake(examined) -> None:
@@ -302,6 +372,8 @@ def test_rolled_targets() -> None:
     assert rolled(inputs[:-1], inputs[1:]) == []
     (batch,) = rolled(np.stack([inputs, inputs + 0.1]), np.roll(np.stack([inputs, inputs + 0.1]), 1, axis=1))
     assert "axis 1" in batch.evidence
+    (flat,) = rolled(np.stack([inputs, inputs + 0.1]), np.roll(np.stack([inputs, inputs + 0.1]), -1))
+    assert "without an axis" in flat.found
 
 
 def test_the_users_data_are_looked_at(write, program, repaired) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import random
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from lstmcast.gradients.faults import compatible, same_formula
 from lstmcast.gradients.formulas import program
 from lstmcast.gradients.problem import Model, Sizes, full_roles, random_data, shape_of
 from lstmcast.gradients.reference import FAILURES, Fault, backward, forward
+from lstmcast.gradients.statements import rewritten, summed
 
 CELLS = ["lstm", "gru", "rnn"]
 MODELS = [
@@ -93,3 +95,12 @@ def test_every_known_mistake_changes_something_or_says_why() -> None:
     # with the loss on the last step these are the right formula
     assert all(set(changes) <= {"dy", "dWy", "dby"} or not changes for changes in unseen), unseen
     assert all(label in right for fault in derived(model) for label in fault.changes)
+
+
+@pytest.mark.parametrize("model", [m for m in MODELS if m.output == "softmax" and m.every], ids=str)
+def test_every_other_statement_is_a_statement(model: Model) -> None:
+    for label, text in program(model).items():
+        others = summed(model, label) if "+=" in text else [f"{label} = {other}" for other in rewritten(model, label)]
+        assert len(others) > 100
+        ast.parse("\n".join(others))
+    ast.parse("\n".join(text for fault in derived(model) for text in fault.changes.values()))

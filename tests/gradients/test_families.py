@@ -66,6 +66,37 @@ def test_six_faults_at_once_are_all_named(examined, program) -> None:
     assert all("reproduces all" in f.evidence for f in report.diagnosis if f.slot != "an exception")
 
 
+def test_all_faults_of_the_windowed_lstm_at_once_are_named(examined, program) -> None:
+    report = examined(program("windowed"))
+    found = " ; ".join(finding.found for finding in report.diagnosis)
+    for formula in (
+        "dy = B / T * k",
+        "np.mean(x[t].T @ dai) * np.ones_like(dWx_i)",
+        "np.mean(dai.sum(0)) * np.ones_like(db_i)",
+        "np.mean(dy.sum(0)) * np.ones_like(dby)",
+        "dai = di * sigmoid(h[t] @ Wh_i",
+        "dh_next = dai * Wh_i",
+    ):
+        assert formula in found
+    assert all("reproduces all" in f.evidence for f in report.diagnosis if f.slot != "an exception")
+
+
+def test_six_of_seven_faults_of_the_lstm_over_symbols_are_named(examined, program, repaired) -> None:
+    kept = ("first = source", "ct[t] = c[t]", "hp = np", "cp = np", "dc += dc", "np.dot(da")
+    report = examined(repaired(program("symbols"), *kept))
+    found = " ; ".join(finding.found for finding in report.diagnosis)
+    for formula in (
+        "counted[t+1]",
+        "1 - c[t]**2",
+        "do = dh * c[t]",
+        "c[(t - 1) % T]",
+        "(h[(t - 1) % T] * dai).sum()",
+        "1 + f[t]",
+    ):
+        assert formula in found
+    assert all("reproduces all" in finding.evidence for finding in report.diagnosis)
+
+
 def test_a_state_kept_between_evaluations_is_the_checks_fault_not_the_gradients(examined, program) -> None:
     report = examined(program("state"))
     assert not report.passed

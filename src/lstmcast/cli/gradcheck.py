@@ -86,8 +86,13 @@ def _render(report: Report) -> None:
         emit_text(_text(number, finding))
     if any(" = " in finding.expected for finding in report.diagnosis):
         emit(NOTATION)
-    verdict = "passed" if report.passed else "failed"
-    emit(f"{verdict}: worst relative error {report.worst_relative_error:.2g}, against {report.oracle}")
+    error = f"worst relative error {report.worst_relative_error:.2g}, against {report.oracle}"
+    if report.passed:
+        emit(f"passed: {error}")
+    elif all(result.passed for result in report.parameters.values()):
+        emit(f"failed: see above; the gradients themselves are right ({error})")
+    else:
+        emit(f"failed: {error}")
 
 
 def _table(report: Report) -> Table:

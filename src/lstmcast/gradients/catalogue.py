@@ -143,6 +143,7 @@ def _schedules(right: Program) -> Iterator[Fault]:
     yield _steps("no step is visited", lambda _: [])
     yield _steps("only the last step is visited", lambda T: [(T - 1, None, False)])
     yield _steps("only the first step is visited", lambda _: [(0, None, False)])
+    yield _steps("only the first two steps are visited", lambda _: [(1, None, False), (0, None, False)])
     for name in ("dh_next", "dc_next"):
         if any(name in text for text in right.values()):
             yield Fault("start", f"{name} starts as ones, not zeros, after the last step", start={name: 1.0})
@@ -347,6 +348,10 @@ def _path(model: Model, right: Program) -> Iterator[Fault]:
         f"{untransposed} + dh": "the recurrent weights are not transposed, and dh is added",
     }.items():
         yield _one("dh_next", new, f"path back to the previous state: {words}")
+    for kind in ("b", "bh"):
+        if f"{kind}_{model.gates[-1]}" in model.roles:
+            biases = each(lambda term, kind=kind: term.replace("Wh", kind))  # type: ignore[misc]
+            yield _one("dh_next", biases, "path back to the previous state: the biases stand for the recurrent weights")
     if len(products) == len(terms):
         # x and h concatenated: the columns of the gradient that are taken for h's
         into_x = each(lambda term: term.replace("Wh", "Wx"))

@@ -13,7 +13,7 @@ from lstmcast.arrays import Array
 from lstmcast.config.schema import Config
 from lstmcast.data.batches import Batch, loss_weights
 from lstmcast.errors import UsageError
-from lstmcast.gradients.oracles import Problem, central_differences, complex_step
+from lstmcast.gradients.oracles import Objective, central_differences, complex_step
 from lstmcast.gradients.report import ParameterResult, Report
 from lstmcast.network.description import Network
 from lstmcast.network.engine import EngineName
@@ -87,7 +87,7 @@ def check_config(config: Config, oracle: OracleName = "complex", rollout: int | 
     )
 
 
-def small_problems(config: Config, random: np.random.Generator, rollout: int | None) -> Iterator[Problem]:
+def small_problems(config: Config, random: np.random.Generator, rollout: int | None) -> Iterator[Objective]:
     """Yield the battery of small problems of a config's structure."""
     model = config.model
     features = CLASSES if model.output == "categorical" else 2
@@ -130,7 +130,7 @@ def make_problem(
     ragged: bool = False,
     fed: int = 0,
     warmup: int = 0,
-) -> Problem:
+) -> Objective:
     """Make a problem with random parameters, none of them zero, random inputs, targets and initial state."""
     values = 0.5 * random.standard_normal(network.size)
     values += np.copysign(0.05, values)
@@ -153,11 +153,11 @@ def make_problem(
         np.zeros((B, network.state_size)) if zero_state else 0.5 * random.standard_normal((B, network.state_size)),
         lengths,
     )
-    return Problem(label, network, values, batch)
+    return Objective(label, network, values, batch)
 
 
 def _compare_all(
-    problem: Problem,
+    problem: Objective,
     oracle: str,
     engine: EngineName,
     gradient: Array,
@@ -193,7 +193,7 @@ def _compare_all(
 
 
 def _compare_directions(
-    problem: Problem, engine: EngineName, random: np.random.Generator, results: dict[str, ParameterResult]
+    problem: Objective, engine: EngineName, random: np.random.Generator, results: dict[str, ParameterResult]
 ) -> None:
     """Compare derivatives of the full-sized network along random directions of each part."""
     gradient = problem.gradient(engine)

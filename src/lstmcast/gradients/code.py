@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def slips(adapter: Adapter, asked: Examination, answers: Answers) -> list[Findin
     """Name the mistake of a forward pass whose loss is that of none of the cells."""
     if adapter.output == "softmax":
         for slip, (found, expected) in SLIPS.items():
-            if fitted(adapter, asked.fitting, answers, slip) is not None:
+            if fitted(adapter, *_fitting(asked, answers), slip) is not None:
                 evidence = "with this mistake, the reference's loss is yours on three problems"
                 return [Finding("the forward pass", found, expected, evidence)]
     return []
@@ -96,7 +97,7 @@ def judge(file: Path, adapter: Adapter, asked: Examination, answers: Answers, di
         InvalidError: if its code failed.
     """
     _refuse_failures(file, asked, answers)
-    found = fitted(adapter, asked.fitting, answers)
+    found = fitted(adapter, *_fitting(asked, answers))
     if found is None:
         return None
     trials, given = _compared(asked, answers)
@@ -138,14 +139,23 @@ def judge(file: Path, adapter: Adapter, asked: Examination, answers: Answers, di
     )
 
 
+def _fitting(asked: Examination, answers: Answers) -> tuple[list[Trial], list[Any]]:
+    """Return the trials to find the layout with, and their losses: those of equal sizes if others raise."""
+    count = len(asked.fitting)
+    if None in answers.losses[:count]:
+        return asked.equal, answers.losses[count:][: len(asked.equal)]
+    return asked.fitting, answers.losses[:count]
+
+
 def _compared(asked: Examination, answers: Answers) -> tuple[list[Trial], list[Mapping[str, Array]]]:
     """Return the trials to judge by, and the gradients given: the battery, and others if a part of it raised."""
     given = answers.gradients[asked.gradients]
+    calls = asked.calls[asked.gradients]
+    there = [answers.losses[call["problem"]] is not None for call in calls]
     count = len(asked.battery)
     some = range(len(given) if None in given[:count] else count)
-    trials = [*asked.battery, *asked.partly]
-    kept = [k for k in some if k < count or given[k] is not None]
-    return [trials[k] for k in kept], [given[k] or {} for k in kept]
+    kept = [k for k in some if there[k] and (k < count or given[k] is not None)]
+    return [asked.trials[calls[k]["problem"]] for k in kept], [given[k] or {} for k in kept]
 
 
 def _cases(
@@ -156,16 +166,14 @@ def _cases(
     given: Sequence[Mapping[str, Array]],
 ) -> list[Case]:
     """Return the trials with the program's gradients by role."""
-    losses = [float(np.real(value)) for value in answers.losses[asked.losses]]
-    single = any(is_single(loss) for loss in answers.losses[asked.losses])
+    losses = {
+        id(trial): float(np.real(loss))
+        for trial, loss in zip(asked.trials, answers.losses[asked.losses], strict=True)
+        if loss is not None
+    }
+    single = any(is_single(loss) for loss in answers.losses[asked.losses] if loss is not None)
     _refuse_other_functions(found, asked, losses, single)
-    everything = asked.trials
-    ks = [
-        layout.ratio(
-            found, trial.problem, trial.arrays, losses[next(k for k, t in enumerate(everything) if t is trial)]
-        )
-        for trial in trials
-    ]
+    ks = [layout.ratio(found, trial.problem, trial.arrays, losses[id(trial)]) for trial in trials]
     problems = [
         replace(trial.problem, parameters=found.canonical(trial.arrays, trial.problem.sizes)) for trial in trials
     ]
@@ -197,9 +205,10 @@ def _refuse_failures(file: Path, asked: Examination, answers: Answers) -> None:
     """
     lines = ", ".join(map(str, answers.skipped))
     failed = answers.errors[asked.gradients]
+    hopeless = None in _fitting(asked, answers)[1] or all(failed)
     for index in range(len(asked.calls)):
         error, number = answers.errors[index], asked.calls[index]["problem"]
-        if error is not None and (index < asked.losses.stop or all(failed)):
+        if error is not None and hopeless:
             hints = {
                 "KeyError": f"params has the names in {adapters.NAME}['shapes'], and no others",
                 "NameError": f"only definitions are executed; lines {lines} were skipped" if lines else None,
@@ -277,16 +286,17 @@ def _squeezed(shape: Sequence[int]) -> list[int]:
     return [size for size in shape if size > 1]
 
 
-def _refuse_other_functions(found: Layout, asked: Examination, losses: Sequence[float], single: bool) -> None:
+def _refuse_other_functions(found: Layout, asked: Examination, losses: Mapping[int, float], single: bool) -> None:
     """Refuse a loss that is not the same multiple of the reference's for two problems of one size.
 
     Raises:
         InvalidError: with these sizes.
     """
-    start, count = len(asked.fitting), len(asked.battery)
-    for index, (one, two) in enumerate(zip(asked.battery, asked.again, strict=True)):
-        k = layout.ratio(found, one.problem, one.arrays, losses[start + index])
-        k2 = layout.ratio(found, two.problem, two.arrays, losses[start + count + index])
+    for one, two in zip(asked.battery, asked.again, strict=True):
+        if id(one) not in losses:
+            continue
+        k = layout.ratio(found, one.problem, one.arrays, losses[id(one)])
+        k2 = layout.ratio(found, two.problem, two.arrays, losses[id(two)])
         if abs(k - k2) > (1e-3 if single else 1e-6) * abs(k):
             raise InvalidError(
                 f"with {one.problem.sizes} the loss is {k:.6g} times the {found.model.cell}'s on one problem"

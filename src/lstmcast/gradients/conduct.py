@@ -64,6 +64,19 @@ def rolled(inputs: Array, targets: Array) -> list[Finding]:
     """Tell targets that are the previous value from those that are the next, along the time axis."""
     if inputs.shape != targets.shape:
         return []
+    if inputs.ndim > 1 and inputs.size > 2 and np.ptp(inputs) > 0:
+        for shift in (1, -1):
+            # what is shifted along an axis differs at the ends
+            along = any(_same(targets, np.roll(inputs, shift, axis)) for axis in range(inputs.ndim))
+            if not along and _same(targets, np.roll(inputs, shift)):
+                return [
+                    Finding(
+                        "the data",
+                        f"np.roll(inputs, {shift}) without an axis: values move from one sequence to the next",
+                        "target[:, t] = input[:, t+1]: inputs[:, :-1] and targets = inputs[:, 1:], along time",
+                        "data(): the targets are the inputs, flattened and rolled by one",
+                    )
+                ]
     for axis in range(inputs.ndim):
         if inputs.shape[axis] < 3 or np.ptp(inputs) == 0:
             continue

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import permutations, product
 
 from lstmcast.gradients.catalogue import distinct
-from lstmcast.gradients.edits import DELTAS, QUANTITIES, Words, changed, elsewhere, for_gate
+from lstmcast.gradients.edits import Words, changed, elsewhere, for_gate
 from lstmcast.gradients.formulas import Program, program
 from lstmcast.gradients.problem import Model
 from lstmcast.gradients.reference import Fault
-from lstmcast.gradients.statements import EXTERNAL
+from lstmcast.gradients.statements import EXTERNAL, words
 
 PRODUCTS = ("({0}.T @ {1}).T", "({0} * {1}).sum()", "np.mean({0}.T @ {1})", "({0}.T @ {1}) / B")
 """Other products of a factor and a gradient, in a weight's sum."""
@@ -21,36 +22,36 @@ PRODUCTS = ("({0}.T @ {1}).T", "({0} * {1}).sum()", "np.mean({0}.T @ {1})", "({0
 def derived(model: Model) -> tuple[Fault, ...]:
     """Return a fault for each small change of a model's backward pass."""
     right = program(model)
-    words = Words(QUANTITIES[model.cell], DELTAS[model.cell], model.roles)
+    vocabulary = words(model)
     return distinct(
         right,
         [
-            *_factors(model, right, words),
+            *_factors(model, right, vocabulary),
             *_elsewhere(model, right),
-            *_bindings(right, words),
+            *_bindings(right, vocabulary),
             *_other_steps(right),
             *_sigmoids(model, right),
         ],
     )
 
 
-def _fault(changes: dict[str, str], slot: str = "") -> Fault:
-    return Fault(slot or next(iter(changes)), "", changes, known=False)
+def _fault(changes: dict[str, str], slot: str = "", words: str = "") -> Fault:
+    return Fault(slot or next(iter(changes)), words, changes, known=False)
 
 
-def _factors(model: Model, right: Program, words: Words) -> Iterator[Fault]:
+def _factors(model: Model, right: Program, vocabulary: Words) -> Iterator[Fault]:
     """Another gradient in all products of one gate, or of one kind."""
     for gate in model.gates:
         kinds = [kind for kind in ("Wx", "Wh", "b", "bh") if f"{kind}_{gate}" in model.roles]
         for some in (kinds, kinds[:2]):
             labels = [f"d{kind}_{gate}" for kind in some]
-            for text in changed(f"da{gate}", words):
+            for text in changed(f"da{gate}", vocabulary):
                 yield _fault(
                     {label: re.sub(rf"\bda{gate}\b", f"({text})", right[label]) for label in labels}, f"da{gate}"
                 )
     for kind, old in (("Wx", "x[t]"), ("Wh", "h[t-1]")):
         labels = [f"d{kind}_{gate}" for gate in model.gates]
-        for new in (*elsewhere(old), *words.quantities, *EXTERNAL, "dh", "dh_next", "dy"):
+        for new in (*elsewhere(old), *vocabulary.quantities, *EXTERNAL, "dh", "dh_next", "dy"):
             yield _fault({label: right[label].replace(old, new) for label in labels}, "sums")
             for form in PRODUCTS:
                 yield _fault(
@@ -63,21 +64,34 @@ def _factors(model: Model, right: Program, words: Words) -> Iterator[Fault]:
 
 
 def _elsewhere(model: Model, right: Program) -> Iterator[Fault]:
-    """One array's part is added to another."""
-    for source in model.roles:
-        term = right[f"d{source}"].partition(" += ")[2]
-        for target in model.roles:
-            if target != source and (target.startswith("W") or not source.startswith("W")):
-                moved = f"{right[f'd{target}']}; d{target} += {term}"
-                yield _fault({f"d{source}": f"d{source} += 0", f"d{target}": moved}, "sums")
+    """One array's part is added to another, for one gate or for all."""
+    terms = {role: right[f"d{role}"].partition(" += ")[2] for role in model.roles}
+
+    def moved(source: str, target: str) -> dict[str, str]:
+        added = f"{right[f'd{target}']}; d{target} += {terms[source]}"
+        return {f"d{source}": f"d{source} += 0", f"d{target}": added}
+
+    for source, target in product(model.roles, repeat=2):
+        if target != source and (target.startswith("W") or not source.startswith("W")):
+            yield _fault(moved(source, target), "sums", f"the part of {source} is added to {target}")
+    for one, other in permutations(model.gates, 2):
+        for kinds in (("Wx", "Wh", "b", "bh"), ("Wx", "Wh")):
+            pairs = [(f"{kind}_{one}", f"{kind}_{other}") for kind in kinds if f"{kind}_{one}" in terms]
+            changes = {key: text for pair in pairs for key, text in moved(*pair).items()}
+            yield _fault(changes, "sums", f"the parts of gate {one} are added to gate {other}")
+    for one, other in permutations(("Wx", "Wh", "b", "bh"), 2):
+        pairs = [(f"{one}_{gate}", f"{other}_{gate}") for gate in model.gates]
+        if len(pairs) > 1 and all(role in terms for pair in pairs for role in pair):
+            changes = {key: text for pair in pairs for key, text in moved(*pair).items()}
+            yield _fault(changes, "sums", f"the parts of {one} are added to {other}")
 
 
-def _bindings(right: Program, words: Words) -> Iterator[Fault]:
+def _bindings(right: Program, vocabulary: Words) -> Iterator[Fault]:
     """A quantity is taken from another step, or mistaken for another, wherever it is used."""
     text = " ".join(right.values())
     for quantity in dict.fromkeys(re.findall(r"\b[a-z]+\[t(?:-1)?\]", text)):
         pattern = rf"\b{re.escape(quantity)}"
-        for new in (*elsewhere(quantity), *words.quantities, *EXTERNAL):
+        for new in (*elsewhere(quantity), *vocabulary.quantities, *EXTERNAL):
             changes = {label: re.sub(pattern, new, line) for label, line in right.items() if re.search(pattern, line)}
             if len(changes) > 1:
                 yield _fault(changes, "bindings")

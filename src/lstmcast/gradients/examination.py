@@ -12,7 +12,7 @@ from lstmcast.gradients import layout
 from lstmcast.gradients.adapter import Adapter
 from lstmcast.gradients.layout import Layout
 from lstmcast.gradients.problem import Problem, Sizes, random_data
-from lstmcast.gradients.process import Answers, Call, Posed
+from lstmcast.gradients.process import Call, Posed
 
 SIZES = (
     Sizes(3, 1, 3, 3, 3),
@@ -38,6 +38,8 @@ PARTLY_EQUAL = tuple(
 )
 """Two sizes equal, to see which shapes a program mixes up; used where the battery raises exceptions."""
 LAYOUT_SIZES = Sizes(2, 3, 3, 4, 5)
+ALL_EQUAL = Sizes(3, 3, 3, 3, 3)
+"""For the layout of programs whose loss comes from their backward pass, and that raises an exception otherwise."""
 SINGLE = 2e-5
 """How far numbers in float32 may be off."""
 
@@ -67,6 +69,7 @@ class Examination:
 
     Attributes:
         fitting: three trials of the same sizes, to find the layout with.
+        equal: the same, for programs that run on those only.
         battery: a trial for each of `SIZES`.
         again: the same with other numbers.
         partly: a trial for each of `PARTLY_EQUAL`.
@@ -75,6 +78,7 @@ class Examination:
     """
 
     fitting: list[Trial]
+    equal: list[Trial]
     battery: list[Trial]
     again: list[Trial]
     partly: list[Trial]
@@ -94,7 +98,7 @@ class Examination:
     @property
     def trials(self) -> list[Trial]:
         """All of them, in the order posed."""
-        return [*self.fitting, *self.battery, *self.again, *self.partly]
+        return [*self.fitting, *self.equal, *self.battery, *self.again, *self.partly]
 
 
 def examination(adapter: Adapter, seed: int = 3) -> Examination:
@@ -103,21 +107,21 @@ def examination(adapter: Adapter, seed: int = 3) -> Examination:
     fitting = [draw(adapter, rng, LAYOUT_SIZES) for _ in range(3)]
     battery, again = ([draw(adapter, rng, sizes) for sizes in SIZES] for _ in range(2))
     partly = [draw(adapter, rng, sizes) for sizes in PARTLY_EQUAL]
-    everything = [*fitting, *battery, *again, *partly]
+    equal = [draw(adapter, rng, ALL_EQUAL) for _ in range(3)]
+    everything = [*fitting, *equal, *battery, *again, *partly]
     numbers = range(len(everything))
     calls: list[Call] = [{"kind": "loss", "problem": number} for number in numbers]
-    calls += [{"kind": "grads", "problem": number} for number in numbers[len(fitting) :][: len(battery)]]
+    calls += [{"kind": "grads", "problem": number} for number in numbers[len(fitting) + len(equal) :][: len(battery)]]
     calls += [{"kind": "grads", "problem": number} for number in numbers[-len(partly) :]]
     posed = [Posed(trial.arrays, adapter.arguments(trial.problem)) for trial in everything]
-    return Examination(fitting, battery, again, partly, posed, calls)
+    return Examination(fitting, equal, battery, again, partly, posed, calls)
 
 
-def fitted(adapter: Adapter, fitting: Sequence[Trial], answers: Answers, slip: str = "") -> Layout | None:
-    """Return the layout under which a program's first losses are the reference's."""
-    given = answers.losses[: len(fitting)]
+def fitted(adapter: Adapter, fitting: Sequence[Trial], losses: Sequence[object], slip: str = "") -> Layout | None:
+    """Return the layout under which a program's losses for some trials are the reference's."""
     problems, arrays = [trial.problem for trial in fitting], [trial.arrays for trial in fitting]
-    tolerance = SINGLE if any(is_single(value) for value in given) else layout.TOLERANCE
-    return layout.find(adapter, problems, arrays, [float(np.real(value)) for value in given], slip, tolerance)
+    tolerance = SINGLE if any(is_single(loss) for loss in losses) else layout.TOLERANCE
+    return layout.find(adapter, problems, arrays, [float(np.real(loss)) for loss in losses], slip, tolerance)  # type: ignore[call-overload]
 
 
 def is_single(value: object) -> bool:

@@ -38,7 +38,7 @@ def check(file: Path, adapter: Adapter, asked: Examination, time_limit: float) -
     Raises:
         InvalidError: if it fails, or takes too long.
     """
-    start = len(asked.fitting)
+    start = len(asked.fitting) + len(asked.equal)
     numbers = [0, *(start + index for index in CHOSEN)]
     calls: list[Call] = []
     for number in numbers:
@@ -46,33 +46,32 @@ def check(file: Path, adapter: Adapter, asked: Examination, time_limit: float) -
     answers = ask(file, asked.posed, calls, adapter.gradients, time_limit)
     found: dict[str, list[Slopes]] = {}
     exact = True
+    failures: list[dict[str, Any]] = []
     for number in numbers:
         mine = [index for index, call in enumerate(calls) if call["problem"] == number]
-        failures = [
-            failure
-            for index in mine
-            # not all programs calculate with complex numbers
-            if (failure := answers.errors[index]) and not calls[index].get("complex")
-        ]
-        if failures and number == 0:
-            raise InvalidError(described(file, failures[0]))
-        if failures:
-            # said elsewhere
+        # not all programs calculate with complex numbers
+        real = [answers.errors[index] for index in mine if not calls[index].get("complex")]
+        failures += [failure for failure in real if failure]
+        if any(real):
+            # said by `code.exceptions`
             continue
         slopes, complex_ = _slopes(asked.trials[number], answers, mine)
         exact = exact and complex_
         for name, slope in slopes.items():
             found.setdefault(name, []).append(slope)
+    if not found:
+        raise InvalidError(described(file, failures[0]))
     results = {name: _result(slopes) for name, slopes in found.items()}
     errors = [result.relative_error for result in results.values()]
     wrong = [name for name, result in results.items() if not result.passed]
+    count = len(next(iter(found.values())))
     return Report(
         not wrong,
         "the complex step through the program's loss" if exact else "central differences of the program's loss",
         float(np.max(errors)),
         results,
         _findings(found, wrong),
-        (f"the loss is none that the reference knows; only its slopes could be compared, on {len(numbers)} problems",),
+        (f"the loss is none that the reference knows; only its slopes could be compared, on {count} problems",),
     )
 
 
@@ -159,23 +158,23 @@ def _result(slopes: Sequence[Slopes]) -> ParameterResult:
 
 def _findings(found: Mapping[str, Sequence[Slopes]], wrong: Sequence[str]) -> tuple[Finding, ...]:
     """Say that a weight penalty is missing, or that nothing can be named."""
-    penalties = {}
+    penalties: dict[float, list[str]] = {}
     for name in wrong:
         factors = [
             None if slope.own is None else penalty(slope.values - slope.own, slope.parameter) for slope in found[name]
         ]
         if factors[0] and all(factor and abs(factor - factors[0]) <= 1e-4 * abs(factors[0]) for factor in factors):
-            penalties[name] = factors[0]
+            penalties.setdefault(float(f"{factors[0]:.4g}"), []).append(name)
     findings = [
         Finding(
             "weight penalty",
-            f"the loss has a penalty {factor / 2:.6g} Σ {name}², the gradient has not",
-            f"d{name} + {factor:.6g} * {name}",
+            f"the loss has a penalty of {factor / 2:g} times the squares of {', '.join(names)}; the gradient has not",
+            "\n".join(f"d{name} + {factor:g} * {name}" for name in names),
             "the slopes of the loss, less your gradient, are a multiple of the parameter, the same on all problems",
         )
-        for name, factor in penalties.items()
+        for factor, names in penalties.items()
     ]
-    if rest := [name for name in wrong if name not in penalties]:
+    if rest := [name for name in wrong if not any(name in names for names in penalties.values())]:
         findings.append(
             Finding(
                 "the forward pass",

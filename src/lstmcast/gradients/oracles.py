@@ -1,6 +1,6 @@
 """Ways to differentiate a loss without its backward pass.
 
-Each takes a `Problem` and returns the gradient with respect to its whole vector of variables: parameters, then
+Each takes a `Objective` and returns the gradient with respect to its whole vector of variables: parameters, then
 inputs, then initial state.
 """
 
@@ -25,7 +25,7 @@ CENTRAL_STEP = 2e-3
 
 
 @dataclass(frozen=True)
-class Problem:
+class Objective:
     """A network with values for its parameters, and a batch to compute the loss on.
 
     Attributes:
@@ -87,7 +87,7 @@ class Problem:
         return np.concatenate([parameters.gradient, inputs.ravel(), state.ravel()])
 
 
-def complex_step(problem: Problem, directions: Array | None = None) -> Array:
+def complex_step(problem: Objective, directions: Array | None = None) -> Array:
     """Differentiate by a complex step: dL/dv = Im L(x + i h v) / h, exact to rounding.
 
     Source: Squire and Trapp 1998, https://doi.org/10.1137/S003614459631241X
@@ -120,7 +120,7 @@ class Central:
     kink: Array
 
 
-def central_differences(problem: Problem) -> Central:
+def central_differences(problem: Objective) -> Central:
     """Differentiate by central differences D at two steps, (4 D(h/2) - D(h)) / 3, and estimate the error.
 
     The difference of the two estimates bounds the error of the better one. Where a ReLU bends within the step the

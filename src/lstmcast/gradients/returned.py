@@ -31,43 +31,45 @@ class Exchange:
 
 
 def recognised(exchanges: Sequence[Exchange], wrong: Sequence[str]) -> dict[str, Finding]:
-    """Return a finding for each wrong gradient, by name, that is recognised as a whole.
+    """Return a finding for each wrong gradient, by name, that is recognised as a whole; several may share one.
 
-    It is another parameter's gradient, the parameter itself, the right one clipped, or with a weight penalty.
+    It is another parameter's gradient, a parameter, what is left of the last step, the right one repeated, clipped, or
+    with a weight penalty.
     """
     there = [exchange for exchange in exchanges if exchange.given]
     found: dict[str, Finding] = {}
+    others: dict[str, str] = {}
+    weights: dict[str, str] = {}
     for name in wrong:
         cases = [case for case in there if name in case.given]
         if not cases:
             continue
         proof = f"on {len(cases)} problems, to {CLOSE:.0e}"
-        expected = f"the gradient of {name}"
         for other in cases[0].right:
             if other != name and all(_same(case.given[name], case.right[other]) for case in cases):
-                order = "in LSTMCAST, 'gradients' says in which order they are returned"
-                found[name] = Finding(
-                    f"gradient of {name}",
-                    f"what is returned for {name} is the right gradient of {other}",
-                    expected,
-                    f"{proof}; {order}",
-                )
+                others[name] = other
             elif all(_same(case.given[name], case.parameters[other]) for case in cases):
-                what = f"what is returned for {name} is the parameter {other}, not a gradient"
-                found[name] = Finding(f"gradient of {name}", what, expected, proof)
-        if name in found:
+                weights[name] = other
+        if name in others or name in weights:
             continue
+        slot = f"gradient of {name}"
         if other := next((o for o in cases[0].others if all(_same(c.given[name], c.others[o]) for c in cases)), ""):
             what = f"what is returned for {name} is {other}, as it is after the last pass through the loop"
-            found[name] = Finding(f"gradient of {name}", what, expected, proof)
+            found[name] = Finding(slot, what, f"the gradient of {name}", proof)
         elif all(_repeats(case.given[name], case.right[name]) for case in cases):
-            shape = f"the right gradient, repeated to shape {cases[-1].given[name].shape}"
-            found[name] = Finding(
-                f"gradient of {name}",
-                shape,
-                f"an array of shape {cases[-1].right[name].shape}",
-                f"{proof}; it starts as zeros of another shape",
-            )
+            what = f"the right gradient, repeated to shape {cases[-1].given[name].shape}"
+            expected = f"an array of shape {cases[-1].right[name].shape}"
+            found[name] = Finding(slot, what, expected, f"{proof}; it starts as zeros of another shape")
+    if weights:
+        what = "; ".join(f"what is returned for {name} is the parameter {other}" for name, other in weights.items())
+        found |= dict.fromkeys(weights, Finding("what is returned", what, "gradients", f"on {len(there)} problems"))
+    if others:
+        what = "; ".join(f"what is returned for {name} is the gradient of {other}" for name, other in others.items())
+        evidence = f"on {len(there)} problems, to {CLOSE:.0e}"
+        if set(others) == set(others.values()):
+            order = [others.get(name, name) for name in there[0].right]
+            evidence += f"; if they come as a list, 'gradients': {order} in LSTMCAST says so"
+        found |= dict.fromkeys(others, Finding("what is returned", what, "each gradient in its own place", evidence))
     left = [name for name in wrong if name not in found]
     return found | _clipped(there, left) | _penalised(there, left)
 
@@ -116,10 +118,8 @@ def _clipped(cases: Sequence[Exchange], names: Sequence[str]) -> dict[str, Findi
         for name in names
     ):
         evidence = f"the right gradient with every entry clipped to ±{limit:.6g} is yours; {advice}"
-        return {
-            name: Finding("clipping", f"clip(d{name}, -{limit:.6g}, {limit:.6g})", f"d{name}", evidence)
-            for name in names
-        }
+        clip = f"clip(d{names[0]}, -{limit:.6g}, {limit:.6g})"
+        return dict.fromkeys(names, Finding("clipping", clip + _likewise(names), f"d{names[0]}", evidence))
     shrunk = {}
     for number, case in enumerate(cases):
         norm = float(np.sqrt(sum(np.sum(value**2) for value in case.given.values())))
@@ -137,23 +137,32 @@ def _clipped(cases: Sequence[Exchange], names: Sequence[str]) -> dict[str, Findi
         return {}
     limit = max(shrunk.values())
     evidence = f"where the norm of all gradients together is larger, yours have the norm {limit:.6g}; {advice}"
-    return {name: Finding("clipping", f"d{name} * {limit:.6g} / norm", f"d{name}", evidence) for name in names}
+    clip = f"d{names[0]} * {limit:.6g} / norm"
+    return dict.fromkeys(names, Finding("clipping", clip + _likewise(names), f"d{names[0]}", evidence))
+
+
+def _likewise(names: Sequence[str]) -> str:
+    return f"  (likewise {', '.join(names[1:])})" if len(names) > 1 else ""
 
 
 def _penalised(cases: Sequence[Exchange], names: Sequence[str]) -> dict[str, Finding]:
     """Recognise gradients with a multiple of the parameter added, the same on all problems."""
-    found = {}
+    found: dict[float, list[str]] = {}
     for name in names:
         if not all(_comparable(case, [name]) for case in cases):
             continue
         factors = [penalty(case.given[name] - case.right[name], case.parameters[name]) for case in cases]
         first = factors[0]
         if first and all(factor and abs(factor - first) <= 1e-5 * abs(first) for factor in factors):
-            evidence = (
-                "a weight penalty is in the gradient, but not in the loss; leave it out of both, or add it to both"
-            )
-            found[name] = Finding("weight penalty", f"d{name} + {first:.6g} * {name}", f"d{name}", evidence)
-    return found
+            found.setdefault(float(f"{first:.6g}"), []).append(name)
+    evidence = "a weight penalty is in the gradient, but not in the loss: it belongs in both, or in neither"
+    return {
+        name: Finding(
+            "weight penalty", f"d{some[0]} + {factor:g} * {some[0]}{_likewise(some)}", f"d{some[0]}", evidence
+        )
+        for factor, some in found.items()
+        for name in some
+    }
 
 
 def penalty(difference: Array, parameter: Array) -> float | None:

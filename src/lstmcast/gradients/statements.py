@@ -26,7 +26,9 @@ def words(model: Model) -> Words:
     quantities = (*QUANTITIES[model.cell], *EXTERNAL)
     # sums before and after this step's part
     after = [f"({label} + {right[label].partition(' += ')[2]})" for label in summed]
-    deltas = dict.fromkeys((*DELTAS[model.cell], *assigned, *summed, *after))
+    sums = (*summed, *after)
+    rows = [f"{text}[None]" for text in sums if "db" in text]
+    deltas = dict.fromkeys((*DELTAS[model.cell], *assigned, *sums, *rows))
     return Words(quantities, tuple(deltas), model.roles)
 
 
@@ -40,7 +42,19 @@ def rewritten(model: Model, label: str) -> tuple[str, ...]:
         found |= dict.fromkeys(changed(text, vocabulary))
         found |= dict.fromkeys(_regrouped(text))
     found |= dict.fromkeys((*vocabulary.deltas, *vocabulary.quantities, *SIZES, f"{expression} + 1"))
+    if label.startswith("da"):
+        # a helper's derivative, of something else
+        incoming = "dh" if model.cell == "rnn" else f"d{label[2:]}"
+        for name in (*vocabulary.quantities, *vocabulary.deltas):
+            found |= dict.fromkeys((f"{incoming} * ({name} * (1 - {name}))", f"{incoming} * (1 - {name}**2)"))
+    if label == "dh_next":
+        columns = (":H", "-H:", "D:", ":D")
+        found |= dict.fromkeys(f"{delta}[:, {some}]" for delta in vocabulary.deltas for some in columns)
     if label == "dy":
+        divisors = (*vocabulary.quantities, *vocabulary.deltas)
+        found |= dict.fromkeys(
+            f"{size} * {expression} / {name}" for size in ("B", "T", "O", "B * T") for name in divisors
+        )
         known = [fault.changes["dy"].partition(" = ")[2] for fault in catalogue(model) if [*fault.changes] == ["dy"]]
         found |= dict.fromkeys(f"{scale} * ({text})" for text in known for scale in SCALES)
         found |= dict.fromkeys(_scales(expression))
@@ -72,13 +86,21 @@ def summed(model: Model, label: str) -> tuple[str, ...]:
         found += [f"{label} += {left}.sum(0)[:, None] * {size}" for size in ("1", *SIZES)]
         # another step's factor, and another product, both
         forms = (*products, "({0} * {1}).sum()", "({0}.T @ {1}).T", "np.mean({0}.T @ {1})", "({0}.T @ {1}) / B")
-        found += [f"{label} += {form.format(other, delta)}" for other in elsewhere(left) for form in forms]
+        found += [f"{label} += {form.format(other, delta)}" for other in _elsewhere(left) for form in forms]
     else:
         found += [
             f"{label} {sign} {other}.{way}" for other in every for sign in ("+=", "=") for way in ("sum(0)", "sum(1)")
         ]
         found += [f"{label} += {delta}.{way}" for way in ("sum()", "mean(0)", "mean(1)", "mean()", "max(0)", "prod(0)")]
     return tuple(dict.fromkeys(found))
+
+
+def _elsewhere(factor: str) -> list[str]:
+    """Return a product's left factor with its state at other steps."""
+    state = re.search(r"\w+\[t(-1)?\]\)?$", factor)
+    assert state is not None
+    own = state[0].removesuffix(")")
+    return [factor.replace(own, other) for other in elsewhere(own)]
 
 
 def _spellings(right: dict[str, str], expression: str) -> Iterator[str]:

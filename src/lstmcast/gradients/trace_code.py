@@ -45,7 +45,7 @@ def trace_code(file: Path, steps: int, units: int, time_limit: float = 60.0) -> 
     for error in answers.errors:
         if error is not None:
             raise InvalidError(described(file, error))
-    found = fitted(adapter, fitting, answers)
+    found = fitted(adapter, fitting, answers.losses[:3])
     if found is None:
         raise InvalidError(f"{file}: its loss is that of no cell known here, so its steps cannot be compared")
     problem = replace(shown.problem, parameters=found.canonical(shown.arrays, shown.problem.sizes))

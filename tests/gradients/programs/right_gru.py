@@ -46,7 +46,7 @@ def backward(p, cache, y):
         g["b"] += dgx.sum(0)  # is: db_r, db_z, db_n
         g["c"] += dgh.sum(0)  # is: dbh_r, dbh_z, dbh_n
         dh_next = dgh @ p["U"].T + dh * z  # is: dh_next
-    return g
+    return g  # is: returned
 
 
 LSTMCAST = {

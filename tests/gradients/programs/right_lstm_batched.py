@@ -63,7 +63,7 @@ def backward(p, xs, ts, cache):
         grads["bg"] += dag.sum(axis=0)  # is: db_g
         dh_next = dai @ p["Whi"].T + daf @ p["Whf"].T + dao @ p["Who"].T + dag @ p["Whg"].T  # is: dh_next
         dc_next = dc * f  # is: dc_next
-    return grads
+    return grads  # is: returned
 
 
 LSTMCAST = {

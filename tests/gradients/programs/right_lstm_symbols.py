@@ -61,7 +61,7 @@ def backward(P, targets, zs, fs, ins, cands, os, cs, hs, ps):
         dz = np.dot(P["Wf"].T, df) + np.dot(P["Wi"].T, di) + np.dot(P["Wc"].T, dcand) + np.dot(P["Wo"].T, do)  # is: dh_next
         dhnext = dz[:H, :]  # is: dh_next
         dcnext = fs[t] * dc  # is: dc_next
-    return dWf, dWi, dWc, dWo, dWv, dbf, dbi, dbc, dbo, dbv
+    return dWf, dWi, dWc, dWo, dWv, dbf, dbi, dbc, dbo, dbv  # is: returned
 
 
 LSTMCAST = {

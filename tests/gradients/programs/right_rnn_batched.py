@@ -34,7 +34,7 @@ def backward(p, X, Y, hs, probs):
         dW2 += hs[t].T @ dz  # is: dWh_h
         db1 += dz.sum(axis=0)  # is: db_h
         dh_prev = dz @ p["W2"].T  # is: dh_next
-    return {"W1": dW1, "W2": dW2, "W3": dW3, "b1": db1, "b2": db2}
+    return {"W1": dW1, "W2": dW2, "W3": dW3, "b1": db1, "b2": db2}  # is: returned
 
 
 LSTMCAST = {

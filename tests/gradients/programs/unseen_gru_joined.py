@@ -49,7 +49,7 @@ def backward(W_gates, b_gates, W_new, b_new, W_y, store, probs, labels):
         dW_gates += xh.T.dot(dgates)  # is: dWx_r, dWx_z, dWh_r, dWh_z
         db_gates += dgates.sum(axis=0)  # is: db_r, db_z
         dstate = dgates.dot(W_gates.T)[:, -N:] + drh * r + dafter * (1 - u)  # is: dh_next
-    return dW_gates, db_gates, dW_new, db_new, dW_y
+    return dW_gates, db_gates, dW_new, db_new, dW_y  # is: returned
 
 
 LSTMCAST = {

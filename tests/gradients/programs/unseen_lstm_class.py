@@ -55,7 +55,7 @@ class LSTM:
         grads = {"w_" + gate: grad_w[gate] for gate in self.gates}
         grads.update({"b_" + gate: grad_b[gate] for gate in self.gates})
         grads.update(w_out=grad_out, b_out=grad_bias)
-        return grads
+        return grads  # is: returned
 
 
 LSTMCAST = {

@@ -48,7 +48,7 @@ def backward(p, x, y, hs, cs, gates, out):
             grads["b_" + name] += delta  # is: db_i, db_f, db_g, db_o
         dh = p["U_i"].t() @ delta_i + p["U_f"].t() @ delta_f + p["U_g"].t() @ delta_g + p["U_o"].t() @ delta_o  # is: dh_next
         dc = dc * f  # is: dc_next
-    return grads
+    return grads  # is: returned
 
 
 LSTMCAST = {

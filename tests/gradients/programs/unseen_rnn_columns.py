@@ -29,7 +29,7 @@ def backward(net, inp, hid, prob, wanted):
         gU += np.dot(ga, inp[t].T)  # is: dWx_h
         gW += np.dot(ga, hid[t - 1].T)  # is: dWh_h
         later = np.dot(net["W"].T, ga)  # is: dh_next
-    return {"U": gU, "W": gW, "V": gV, "b": gb, "c": gc}
+    return {"U": gU, "W": gW, "V": gV, "b": gb, "c": gc}  # is: returned
 
 
 LSTMCAST = {
