@@ -63,6 +63,14 @@ def test_larger_skill_is_better(written):
     assert Check.read("A worse than B by 40 %").failures(result)
 
 
+@pytest.mark.parametrize(("name", "values"), [("phase_error", (-0.1, -0.4)), ("amplitude_ratio", (0.9, 0.2))])
+def test_some_scores_are_best_in_the_middle(written, name, values):
+    runs = [written("a", 0, 1.0, **{name: values[0]}), written("b", 0, 1.0, config=FASTER, **{name: values[1]})]
+    result = compare(runs, name)
+    assert result.best.letter == "A"
+    assert Check.read("B worse than A by 10 %").failures(result)
+
+
 def test_different_data_are_pointed_out(written):
     runs = [written("a", 0, 1.0), written("b", 0, 2.0, config={"data": {"scale": 7}})]
     assert any("data.scale" in line for line in compare(runs, "rollout.rmse").sentences())

@@ -14,7 +14,7 @@ import numpy as np
 
 from lstmcast.arrays import Array
 from lstmcast.errors import InvalidError, UsageError
-from lstmcast.reports.records import OPERATORS, Record, more_is_better, require_key
+from lstmcast.reports.records import OPERATORS, Record, badness, require_key
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -128,8 +128,7 @@ class Comparison:
     @property
     def ranked(self) -> list[Group]:
         """The groups, that with the best mean first."""
-        sign = -1 if more_is_better(self.metric) else 1
-        return sorted(self.groups, key=lambda group: sign * group.mean)
+        return sorted(self.groups, key=lambda group: badness(self.metric, group.mean))
 
     @property
     def best(self) -> Group:
@@ -363,7 +362,8 @@ class Check:
             metric = comparison.metric
             ours, theirs = groups[self.letter].mean, groups[self.than].mean
             limit = self.limit / 100 * abs(theirs)
-            worse = theirs - ours if more_is_better(metric) else ours - theirs
+            with np.errstate(invalid="ignore"):
+                worse = float(np.subtract(badness(metric, ours), badness(metric, theirs)))
             # infinity against infinity is not known to be better
             fails = not worse <= limit if self.limit or np.isnan(worse) else worse > 0
             return [f"{self.text}: {metric} is {ours:.4g} against {theirs:.4g}"] if fails else []

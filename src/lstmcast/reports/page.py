@@ -16,12 +16,14 @@ from markupsafe import Markup
 
 from lstmcast.reports import figures, plots
 from lstmcast.reports.comparison import DONE, compare, differing
-from lstmcast.reports.records import Record, more_is_better
+from lstmcast.reports.records import Record, badness, more_is_better
 from lstmcast.reports.tables import cell, number
 
 # trials beyond these, the best by the metric, are shown without pictures
 MAX_PICTURED = 60
 MAX_SCATTERS = 12
+# of a loss curve in the page
+MAX_POINTS = 1000
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,10 @@ def sweep_page(title: str, records: Sequence[Record], metric: str, planned: Sequ
         InvalidError: if no run has a final score.
     """
     comparison = compare(records, metric)
-    sign = -1 if more_is_better(metric) else 1
 
     def place(record: Record) -> tuple[bool, float, str]:
         score = record.score(metric) if record.manifest.get("status") in DONE else None
-        return score is None, 0.0 if score is None else sign * score, record.run.name
+        return score is None, 0.0 if score is None else badness(metric, score), record.run.name
 
     ranked = sorted(records, key=place)
     keys = differing([record.settings for record in ranked])
@@ -98,7 +99,7 @@ def sweep_page(title: str, records: Sequence[Record], metric: str, planned: Sequ
             metric=metric,
             failed=[trial for trial in planned if trial.get("status") == "failed"],
             waiting=sum(trial.get("status") == "waiting" for trial in planned),
-            order="descending" if sign < 0 else "ascending",
+            order="descending" if more_is_better(metric) else "ascending",
             comparison=comparison,
             seeds=max(len(group.runs) for group in comparison.groups),
             keys=keys,
@@ -218,6 +219,6 @@ def _pictures(record: Record, series: int) -> list[Picture]:
         kind = "cross-entropy, nats" if "cross_entropy" in (manifest.get("next_step") or {}) else "mean squared error"
         first, last = (number(metrics[i].get("loss")) for i in (0, -1))
         description = f"Training loss of {run.name}: {first} at the first of {len(metrics):,} steps, {last} at the last"
-        figure = figures.resized(plots.loss(metrics, run.name, kind), 3.4)
+        figure = figures.resized(plots.loss(metrics, run.name, kind, MAX_POINTS), 3.4)
         pictures.append(Picture(figures.svg(figure, description), "Training loss and learning rate"))
     return pictures

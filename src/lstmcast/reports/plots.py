@@ -53,12 +53,14 @@ def _figure(rows: int, title: str, height: float = 2.2) -> tuple[Figure, list[Ax
     return figure, list(axes)
 
 
-def _thin(length: int) -> slice:
-    return slice(None, None, max(1, -(-length // MAX_POINTS)))
+def _thin(length: int, points: int = MAX_POINTS) -> slice:
+    return slice(None, None, max(1, -(-length // points)))
 
 
-def loss(metrics: Sequence[Mapping[str, Any]], title: str, name: str = "mean squared error") -> Figure:
-    """Draw the loss, its running median, the validation metric and the learning rate, step by step.
+def loss(
+    metrics: Sequence[Mapping[str, Any]], title: str, name: str = "mean squared error", points: int = MAX_POINTS
+) -> Figure:
+    """Draw the loss (at most ``points`` steps), its running median, the validation metric and the learning rate.
 
     Raises:
         InvalidError: if a step lacks one of these.
@@ -70,7 +72,7 @@ def loss(metrics: Sequence[Mapping[str, Any]], title: str, name: str = "mean squ
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidError(f"metrics.jsonl of {title}: damaged: {error!r}") from None
-    thin = _thin(len(steps))
+    thin = _thin(len(steps), points)
     ax.plot(steps[thin], values[thin], color=NETWORK, lw=0.8, alpha=0.5, label="loss of each batch")
     if len(values) >= 50:
         width = len(values) // 25

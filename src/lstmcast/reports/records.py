@@ -26,8 +26,9 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
 }
 CONDITION = re.compile(r"\s*([^\s<>=!]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", re.DOTALL)
-# keys whose larger values are the better ones; of all others the smaller are
+# keys whose larger values are the better ones, and those that are best at 0 or 1; of all others the smaller are
 MORE_IS_BETTER = {"skill", "valid_horizon", "accuracy"}
+BEST_AT = {"frequency_error": 0.0, "phase_error": 0.0, "amplitude_ratio": 1.0}
 HORIZON = re.compile(r"[0-9]+", re.ASCII)
 
 
@@ -107,6 +108,14 @@ def _walk(tree: Any, key: str) -> Any:
 def more_is_better(key: str) -> bool:
     """Whether larger values of a score are the better ones."""
     return bool(MORE_IS_BETTER & set(key.partition("@")[0].split(".")))
+
+
+def badness(key: str, value: float) -> float:
+    """Return a number that grows as a score gets worse."""
+    name = key.partition("@")[0].rpartition(".")[2]
+    if name in BEST_AT:
+        return abs(value - BEST_AT[name])
+    return -value if more_is_better(key) else value
 
 
 def records(output_dir: Path) -> list[Record]:
