@@ -30,6 +30,12 @@ def test_groups_by_config_over_seeds(two):
     assert result.as_json() == compare(two, "rollout.rmse").as_json()  # the resampling is seeded
 
 
+def test_the_best_comes_first_if_asked(two):
+    result = compare(two[::-1], "rollout.rmse", ranked=True)
+    assert [group.mean for group in result.groups] == [11.5, 14.0]
+    assert compare(two[::-1], "rollout.rmse").groups[0].mean == 14.0
+
+
 def test_runs_without_a_final_score_are_named_and_repeated_ones_count_once(two, written):
     running = written("c", 9, None, status="running")
     again = written("a0-again", 0, 10.0)

@@ -43,7 +43,9 @@ def compare(
     found = records.collect(run, output_dir)
     folder = records.folder_of_runs(run[0], output_dir) if len(run) == 1 else None
     wanted = records.sweep_manifest(folder).get("metric") if folder else None
-    result = comparison.compare(found, metric or comparison.default_metric(found, wanted))
+    # groups are in the order of the command line; a folder's have none, so the best comes first
+    chosen = metric or comparison.default_metric(found, wanted)
+    result = comparison.compare(found, chosen, ranked=folder is not None)
     for record in result.left_out[:MAX_NAMED]:
         say(f"warning: {record.run.path} is left out: it is {record.manifest.get('status')}, without a {result.metric}")
     if len(result.left_out) > MAX_NAMED:

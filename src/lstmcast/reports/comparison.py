@@ -188,8 +188,8 @@ def default_metric(records: Sequence[Record], wanted: object = None) -> str:
     return "next_step.cross_entropy" if "next_step.cross_entropy" in common else "next_step.rmse"
 
 
-def compare(records: Sequence[Record], metric: str) -> Comparison:
-    """Group runs by their configs, and pair the groups seed by seed with the first.
+def compare(records: Sequence[Record], metric: str, *, ranked: bool = False) -> Comparison:
+    """Group runs by their configs, and pair the groups seed by seed with the first, or with the best if ``ranked``.
 
     Raises:
         UsageError: if no run has the metric.
@@ -213,7 +213,10 @@ def compare(records: Sequence[Record], metric: str) -> Comparison:
             repeated.append(record)  # the same config and seed again: no new evidence
         else:
             runs[seed] = record
-    settings = [next(iter(runs.values())).settings for runs in by_config.values()]
+    members = list(by_config.values())
+    if ranked:
+        members.sort(key=lambda runs: badness(metric, float(np.mean([run.score(metric) for run in runs.values()]))))
+    settings = [next(iter(runs.values())).settings for runs in members]
     groups = tuple(
         Group(
             letter=letters(index),
@@ -222,7 +225,7 @@ def compare(records: Sequence[Record], metric: str) -> Comparison:
             values=tuple(float(runs[seed].score(metric) or 0.0) for seed in sorted(runs)),
             differs={key: settings[index].get(key) for key in differing(settings)},
         )
-        for index, runs in enumerate(by_config.values())
+        for index, runs in enumerate(members)
     )
     pairings = tuple(pairing for group in groups[1:] if (pairing := _pair(groups[0], group)))
     unscored = tuple(record for record in records if record not in scored)

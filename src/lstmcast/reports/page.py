@@ -68,7 +68,7 @@ def sweep_page(title: str, records: Sequence[Record], metric: str, planned: Sequ
         UsageError: if no run has the metric.
         InvalidError: if no run has a final score.
     """
-    comparison = compare(records, metric)
+    comparison = compare(records, metric, ranked=True)
 
     def place(record: Record) -> tuple[bool, float, str]:
         score = record.score(metric) if record.manifest.get("status") in DONE else None
