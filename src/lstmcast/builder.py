@@ -275,7 +275,7 @@ def load_trained(run: Run) -> Trained | TrainedTokens:
             seed=config.seed,
         )
         return Trained(config, columns, scaler, forecaster)
-    except (LookupError, TypeError, ValueError) as error:
+    except (InvalidError, LookupError, TypeError, ValueError) as error:
         raise InvalidError(f"{run.best}: not a forecaster's checkpoint: {error}") from None
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,15 @@ import pytest
 import yaml
 from faulty_disk import Disk
 
-from lstmcast import pipeline, runs
+from lstmcast import cli, pipeline, runs
 from lstmcast.config.load import load
 from lstmcast.stop import StopRequest
 from lstmcast.training.checkpoints import Checkpoint
+
+# the program listens to signals as soon as it is imported
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 
 HERE = Path(__file__).parent
 # everything random, scheduled, averaged and selected, so that nothing may be missing from a saved state
@@ -213,3 +220,21 @@ def server() -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
+
+
+@pytest.fixture
+def cli_main() -> Callable[..., tuple[int, str]]:
+    """Run the command line in this process; return its exit code and standard error."""
+
+    def call(*arguments: Any) -> tuple[int, str]:
+        err = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()), redirect_stderr(err):
+            patch.setattr(sys, "argv", ["lstmcast", *map(str, arguments)])
+            patch.setattr(cli, "_listen", lambda: None)
+            try:
+                cli.main()
+            except SystemExit as leaving:
+                return int(leaving.code or 0), err.getvalue()
+        return 0, err.getvalue()
+
+    return call

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lstmcast.config.yaml_file import YamlError, parse
-from lstmcast.errors import NotFoundError, UsageError
-from lstmcast.runs import Run, all_runs, find
+from lstmcast.errors import LstmcastError, NotFoundError, UsageError
+from lstmcast.runs import MAX_MANIFEST, Run, all_runs, find, read
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
@@ -43,8 +43,8 @@ class Record:
     def config(self) -> dict[str, Any]:
         """The resolved config as plain values; empty if it cannot be read."""
         try:
-            tree = parse(self.run.config.read_text(encoding="utf-8")).value
-        except (OSError, ValueError, YamlError):
+            tree = parse(read(self.run.config, MAX_MANIFEST).decode()).value
+        except (LstmcastError, ValueError, YamlError):
             return {}
         return tree if isinstance(tree, dict) else {}
 

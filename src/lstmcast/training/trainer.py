@@ -347,6 +347,8 @@ class Trainer:
             check_like(checkpoint.facts | {"optimizer": {}}, fresh | {"optimizer": {}}, "state")
             if not 0 <= checkpoint.facts["step"] <= (self.steps or checkpoint.facts["step"]):
                 raise ValueError(f"state.step: {checkpoint.facts['step']} is not one of the training's")
+            if not 0 <= checkpoint.facts["group"]["lr"] < float("inf"):
+                raise ValueError("state.group.lr: no learning rate")
             settings = [{**facts["group"], "lr": None} for facts in (fresh, checkpoint.facts)]
             if json.dumps(settings[0]) != json.dumps(settings[1]):
                 raise ValueError("state.group: not the settings of the config's optimizer")
