@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file
 from safetensors.numpy import save as save_arrays
 
-from lstmcast import pipeline, runs
+from lstmcast import pipeline
 from lstmcast.builder import load_trained
 from lstmcast.errors import InvalidError, NotFoundError
 from lstmcast.training import checkpoints
@@ -76,7 +76,7 @@ def test_any_reader_of_safetensors_opens_it(run):
     }
 
 
-def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(trainings, unbroken, folder, run, count):
+def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(trainings, unbroken, run, count):
     shutil.copy(run.last, run.previous)
     whole = run.last.read_bytes()
     for damage in (whole[:-1], whole + b"\0", b"", whole[:1000] + b"?" + whole[1001:], None):
@@ -145,7 +145,7 @@ FILES = {
 
 
 def change(*path, to):
-    def apply(arrays, facts):
+    def apply(_, facts):
         node = facts
         for part in path[:-1]:
             node = node[part]
@@ -218,7 +218,7 @@ STATES = {
 
 
 @pytest.fixture
-def refused(run, count):
+def refused(count):
     """Return a check that the file at a path is refused within a second and 64 MiB, by one clear message."""
 
     def check(path, attempt):

@@ -67,6 +67,13 @@ class EarlyStopping(Section):
     min_delta: float = Field(0.0, ge=0, description="improvement that counts")
 
 
+class Retries(Section):
+    """What to do about a divergence: back to the lowest loss seen, and on with a lower learning rate."""
+
+    times: int = Field(3, gt=0, description="how often, before the training ends as diverged")
+    factor: float = Field(0.5, gt=0, lt=1, description="of the learning rate, each time")
+
+
 class Loop(Section):
     """The training loop of one stage."""
 
@@ -79,6 +86,7 @@ class Loop(Section):
     input_noise_std: float = Field(0.0, ge=0, description="standard deviation of noise added to true inputs")
     rollout: RolloutTraining | None = Field(None, description="train through the network's own predictions")
     clip: Clip | None = Field(None, description="clip the gradient")
+    retries: Retries | None = Field(None, description="go on after a divergence; null: end the training")
     weight_average: float | None = Field(
         None,
         gt=0,

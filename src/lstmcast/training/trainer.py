@@ -68,7 +68,14 @@ class Evaluation:
             Stopped: if it is time to.
         """
         loss = self.trial()
-        norm = self._trainer.check(loss, self._batch, first=self.first is None)
+        try:
+            norm = self._trainer.check(loss, self._batch, first=self.first is None)
+        except Diverged:
+            if self.first is None or not self._trainer.line_search:
+                raise
+            # a trial point too far away: high ground, from which the line search turns back
+            self._trainer.engine.parameters.gradient[:] = 0
+            return DIVERGED * (1 + abs(self.first[0]))
         self.first = self.first or (loss, norm)
         self._trainer.clip()
         return loss
@@ -120,6 +127,8 @@ class Trainer:
         # the last validation that improved enough to count, and how many have not since
         self._reference: float | None = None
         self.waited = 0
+        # divergences that a lower learning rate was tried after
+        self.retried = 0
         self._milestone: int | None = None
         self._limit: float | None = None
         self._lowest: tuple[float, Array] | None = None
@@ -133,6 +142,7 @@ class Trainer:
         self._build = optimizer.build
         self._optimizer = optimizer.build(self._parameter)
         self._schedule = Schedule(schedule, self._optimizer, self.steps)
+        self.line_search = getattr(optimizer, "line_search", "none") != "none"
         self._searches = optimizer.kind in ("lbfgs", "levenberg_marquardt")
 
     @property
@@ -150,7 +160,9 @@ class Trainer:
         """
         before = self._undo_point()
         evaluation = Evaluation(self, self._fed(self._kept or self._draw()), stop)
-        learning_rate = self._schedule.learning_rate
+        group = self._optimizer.param_groups[0]
+        scheduled = group["lr"]
+        group["lr"] = learning_rate = scheduled * self._rate_factor
         try:
             self._optimizer.step(evaluation)
             if not np.isfinite(self._values).all():
@@ -158,6 +170,8 @@ class Trainer:
         except (Diverged, Stopped):
             self._undo(before)
             raise
+        finally:
+            group["lr"] = scheduled
         assert evaluation.first is not None
         loss, norm = evaluation.first
         if self._lowest is None or loss < self._lowest[0]:
@@ -167,6 +181,22 @@ class Trainer:
         if self._average is not None and self._training.weight_average:
             self._average += (1 - self._training.weight_average) * (self._values - self._average)
         return self._validated(Record(self.total, loss, norm, learning_rate))
+
+    @property
+    def _rate_factor(self) -> float:
+        retries = self._training.retries
+        return retries.factor**self.retried if retries else 1.0
+
+    def retry(self) -> bool:
+        """After a divergence, go back to the lowest loss with a new optimizer and a lower rate, if that is allowed."""
+        retries = self._training.retries
+        if retries is None or self.retried == retries.times:
+            return False
+        self.retried += 1
+        self.roll_back()
+        new = self._build(self._parameter).state_dict()["state"]
+        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": new})
+        return True
 
     @property
     def total(self) -> int:
@@ -227,12 +257,12 @@ class Trainer:
         """
         with np.errstate(over="ignore"):
             norm = float(np.linalg.norm(self._gradient))
-        if self._limit is None:
-            self._limit = DIVERGED * max(loss, float(np.mean(batch.targets**2)))
         if not np.isfinite(loss):
             raise Diverged(f"the loss is {loss}")
         if not np.isfinite(norm):
             raise Diverged(f"the gradient's norm is {norm}")
+        if self._limit is None:
+            self._limit = DIVERGED * max(loss, float(np.mean(batch.targets**2)))
         # a line search may look far ahead; what counts is where it begins
         if first and not loss <= self._limit:
             raise Diverged(f"the loss is {loss:.3g}, over {DIVERGED:,.0f} times what it was at the start")
@@ -319,6 +349,7 @@ class Trainer:
             "best": self.best,
             "reference": self._reference,
             "waited": self.waited,
+            "retried": self.retried,
             "milestone": self._milestone,
             "limit": self._limit,
             "lowest": self._lowest[0] if self._lowest else None,
@@ -376,7 +407,7 @@ class Trainer:
     def _restore(self, checkpoint: Checkpoint) -> None:
         facts, arrays = checkpoint.facts, checkpoint.arrays
         self.step, self.before, self.best = facts["step"], facts["before"], facts["best"]
-        self._milestone = facts["milestone"]
+        self._milestone, self.retried = facts["milestone"], facts["retried"]
         self._reference, self.waited, self._limit = facts["reference"], facts["waited"], facts["limit"]
         self._lowest = None if facts["lowest"] is None else (facts["lowest"], arrays["lowest"])
         self._values[:] = arrays["values"]
@@ -445,7 +476,10 @@ def fit(
             outcome = Outcome("stopped")
             break
         except Diverged as reason:
-            outcome = Outcome("diverged", f"at step {trainer.total + 1:,} {reason}")
+            if trainer.retry():
+                continue
+            tried = f", after {trainer.retried} retries with a lower learning rate" if trainer.retried else ""
+            outcome = Outcome("diverged", f"at step {trainer.total + 1:,} {reason}{tried}")
             break
         on_record(record)
         if trainer.improved(record):
