@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from pydantic import BaseModel, ConfigDict
@@ -15,3 +15,11 @@ class Section(BaseModel):
     """A section of the YAML file; unknown keys, wrong types, infinities and NaN are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Document(Section):
+    """The whole of a YAML file."""
+
+    def contradictions(self) -> Iterator[tuple[str | tuple[str | int, ...], str]]:
+        """Yield each combination that makes no sense: the key at fault and what is wrong."""
+        yield from ()

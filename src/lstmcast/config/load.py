@@ -7,18 +7,19 @@ import difflib
 import functools
 import operator
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from lstmcast.config import shipped
+from lstmcast.config import shipped, yaml_file
 from lstmcast.config.schema import Config
 from lstmcast.config.yaml_file import MAX_DEPTH, Location, YamlError, parse
 from lstmcast.data.user_file import read_text, shorten, status
 from lstmcast.errors import InvalidError, LstmcastError, NotFoundError, UsageError
+from lstmcast.settings import Document
 
 MAX_BYTES = 2**20
 MAX_PROBLEMS = 20
@@ -34,6 +35,8 @@ EXPECTED = {
     "too_long": "a list of {max_length} or fewer",
     "string_too_short": "not empty",
 }
+
+DocumentT = TypeVar("DocumentT", bound=Document)
 
 
 class Problem(NamedTuple):
@@ -65,8 +68,12 @@ def find(name: str) -> Path:
     )
 
 
-def load(name: str, overrides: Sequence[str] = (), seed: int | None = None) -> Config:
+def load(
+    name: str, overrides: Sequence[str] = (), seed: int | None = None, origins: Mapping[str, str] | None = None
+) -> Config:
     """Load a config by path or shipped name, with overrides ``KEY=VALUE``.
+
+    ``origins`` names for each override the place in a file that it comes from, if it was not typed.
 
     Raises:
         NotFoundError: if there is no such config.
@@ -76,12 +83,7 @@ def load(name: str, overrides: Sequence[str] = (), seed: int | None = None) -> C
     An override of a section's ``kind`` drops the file's other keys of that section.
     """
     path = find(name)
-    try:
-        document = parse(read_text(path, MAX_BYTES))
-    except YamlError as error:
-        raise InvalidError(f"{path}:{error.line}: {error.message}") from None
-    if not isinstance(document.value, dict):
-        raise InvalidError(f"{path}:1: a config is a mapping (`key: value` lines), this is not one")
+    document = _read(path, "a config")
     _anchor(document.value, path.parent)
     if seed is not None:
         overrides = [*overrides, f"seed={seed}"]
@@ -91,11 +93,35 @@ def load(name: str, overrides: Sequence[str] = (), seed: int | None = None) -> C
     set_by = [(_apply(tree, override), override) for override in overrides]
     # what is still relative was typed in a shell
     _anchor(tree, Path())
-    config, problems, more = _check(tree)
+    config, problems, more = _check(Config, tree)
     if config:
         return config
-    file_is_valid = bool(overrides) and _check(document.value)[0] is not None
-    raise _refusal(problems, more, set_by, file_is_valid, path, document.lines)
+    file_is_valid = bool(overrides) and _check(Config, document.value)[0] is not None
+    raise _refusal(problems, more, set_by, file_is_valid, path, document.lines, origins)
+
+
+def load_document(path: Path, model: type[DocumentT], what: str) -> tuple[DocumentT, dict[Location, int]]:
+    """Load a YAML file of another kind, by the same rules; return it and the line of each key.
+
+    Raises:
+        NotFoundError: if there is no such file.
+        InvalidError: if the file is wrong; the message lists everything, with file and line.
+    """
+    document = _read(path, what)
+    found, problems, more = _check(model, document.value)
+    if found:
+        return found, document.lines
+    raise _refusal(problems, more, (), False, path, document.lines)
+
+
+def _read(path: Path, what: str) -> yaml_file.Document:
+    try:
+        document = parse(read_text(path, MAX_BYTES))
+    except YamlError as error:
+        raise InvalidError(f"{path}:{error.line}: {error.message}") from None
+    if not isinstance(document.value, dict):
+        raise InvalidError(f"{path}:1: {what} is a mapping (`key: value` lines), this is not one")
+    return document
 
 
 def _anchor(tree: dict[str, Any], folder: Path) -> None:
@@ -152,18 +178,20 @@ def _place(node: dict[str, Any] | list[Any], part: str, override: str, location:
     return indices.index(part)
 
 
-def _check(tree: dict[str, Any]) -> tuple[Config | None, list[Problem], int]:
-    """Return the valid config, or the first problems and the number of those left out."""
+def _check(model: type[DocumentT], tree: dict[str, Any]) -> tuple[DocumentT | None, list[Problem], int]:
+    """Return the valid document, or the first problems and the number of those left out."""
     try:
-        config = Config.model_validate(tree)
+        document = model.model_validate(tree)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        return None, [_explain(details) for details in errors[:MAX_PROBLEMS]], max(0, len(errors) - MAX_PROBLEMS)
-    problems = [
-        Problem(tuple(int(part) if part.isdigit() else part for part in key.split(".")), f"{key}: {message}")
-        for key, message in config.contradictions()
-    ]
-    return None if problems else config, problems, 0
+        first = [_explain(details, model) for details in errors[:MAX_PROBLEMS]]
+        return None, first, max(0, len(errors) - MAX_PROBLEMS)
+    problems = []
+    for key, message in document.contradictions():
+        parts = key.split(".") if isinstance(key, str) else key
+        location = tuple(int(part) if isinstance(part, str) and part.isdigit() else part for part in parts)
+        problems.append(Problem(location, f"{'.'.join(map(str, location))}: {message}"))
+    return None if problems else document, problems, 0
 
 
 def _refusal(
@@ -173,6 +201,7 @@ def _refusal(
     file_is_valid: bool,
     path: Path,
     lines: dict[Location, int],
+    origins: Mapping[str, str] | None = None,
 ) -> LstmcastError:
     """Name for each problem the last override at, above or below it, or the file and line.
 
@@ -185,13 +214,15 @@ def _refusal(
         culprits = near[-1:] or everyone
         blamed = blamed and bool(culprits)
         where = _where(path, lines, problem.location)
-        if culprits:
+        if culprits and origins:
+            where = ", ".join(origins[override] for override in culprits)
+        elif culprits:
             where = f"override {', '.join(shorten(repr(override)) for override in culprits)}"
         hint = f" ({problem.hint})" if problem.hint and len(problems) > 1 else ""
         messages.append(f"{where}: {problem.message}{hint}")
     if more:
         messages.append(f"and {more} more")
-    kind = UsageError if blamed else InvalidError
+    kind = UsageError if blamed and not origins else InvalidError
     return kind("\n".join(messages), problems[0].hint if len(problems) == 1 else None)
 
 
@@ -203,9 +234,9 @@ def _where(path: Path, lines: dict[Location, int], location: Location) -> str:
     return str(path)
 
 
-def _explain(details: ErrorDetails) -> Problem:
+def _explain(details: ErrorDetails, model: type[Document]) -> Problem:
     """Turn one of pydantic's errors into where, what and a hint."""
-    location, section, node = _follow(details["loc"])
+    location, section, node = _follow(details["loc"], _schema(model))
     key = shorten(".".join(map(str, location)))
     found, context, kind = details["input"], details.get("ctx", {}), details["type"]
     wrong = f"{key}: {shorten(repr(found))} is"
@@ -235,7 +266,7 @@ def _nearest(word: Any, allowed: Sequence[str], cutoff: float = 0.6) -> str | No
     return f"did you mean {near[0]!r}?" if near else None
 
 
-def _follow(parts: Location) -> tuple[Location, dict[str, Any], dict[str, Any]]:
+def _follow(parts: Location, schema: dict[str, Any]) -> tuple[Location, dict[str, Any], dict[str, Any]]:
     """Follow one of pydantic's locations through the JSON Schema.
 
     Returns:
@@ -243,26 +274,29 @@ def _follow(parts: Location) -> tuple[Location, dict[str, Any], dict[str, Any]]:
         part, and the schema of that part.
     """
     location: Location = ()
-    section, node = {}, _schema()
+    section, node = {}, schema
     for part in parts:
         if "discriminator" in node:
-            node = _resolve({"$ref": node["discriminator"]["mapping"][part]})
+            node = _resolve({"$ref": node["discriminator"]["mapping"][part]}, schema)
         else:
             location, section = (*location, part), node
-            node = _resolve(node["items"] if isinstance(part, int) else node["properties"].get(part, {}))
+            below = node.get("additionalProperties") or {}  # of a section whose keys are the user's
+            node = _resolve(
+                node["items"] if isinstance(part, int) else node.get("properties", {}).get(part, below), schema
+            )
     return location, section, node
 
 
 @functools.cache
-def _schema() -> dict[str, Any]:
-    return Config.model_json_schema()
+def _schema(model: type[Document]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
-def _resolve(node: dict[str, Any]) -> dict[str, Any]:
+def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """Follow a reference, through an optional section's ``anyOf``."""
     node = next((choice for choice in node.get("anyOf", ()) if "$ref" in choice or "items" in choice), node)
     if "$ref" in node:
-        node = _schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
     return node
 
 

@@ -10,7 +10,7 @@ from lstmcast.data import DataSettings
 from lstmcast.data.quantized import NumericSettings, Quantized
 from lstmcast.data.text import Text
 from lstmcast.network.settings import ModelSettings
-from lstmcast.settings import Section
+from lstmcast.settings import Document
 from lstmcast.training.optimizers import OptimizerSettings
 from lstmcast.training.schedules import Constant, ScheduleSettings
 from lstmcast.training.settings import TrainingSettings
@@ -18,7 +18,7 @@ from lstmcast.training.stages import NextStage, Stage
 from lstmcast.training.trackers import TrackerName
 
 
-class Config(Section):
+class Config(Document):
     """All that decides a training run: the same config on the same machine gives the same bytes."""
 
     seed: int = Field(0, ge=0, lt=2**32, description="of the data, the parameters and the batches")
