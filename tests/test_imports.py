@@ -19,6 +19,7 @@ LAYERS = (
     ("builder", "reports"),
     ("gradients",),
     ("pipeline",),
+    ("sweeps",),
     ("cli",),
     ("__main__",),
 )

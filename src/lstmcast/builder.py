@@ -120,6 +120,18 @@ def make_validation(config: Config, dataset: Dataset | Tokens, engine: Engine) -
     return lambda: rollout_rmse(forecaster, held, settings.horizon)
 
 
+def check_parts(config: Config, future: int) -> Dataset | Tokens:
+    """Build all that training needs but torch; return the data, ``future`` steps beyond their known end.
+
+    Raises:
+        LstmcastError: if the data or the sizes are wrong.
+    """
+    dataset = make_dataset(config, future)
+    make_sampler(config, dataset)
+    make_validation(config, dataset, make_network_engine(config, dataset.features, "numpy"))
+    return dataset
+
+
 def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
     """Build a trainer for each stage; this imports torch, whose optimizers serve both engines.
 

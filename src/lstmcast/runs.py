@@ -20,6 +20,8 @@ from lstmcast.errors import InvalidError, NotFoundError, UnwritableError, UsageE
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 LATEST = "latest"
 SCHEMA_VERSION = 1
+# what makes a folder a sweep
+SWEEP = "sweep.json"
 MAX_MANIFEST = 2**20
 MAX_METRICS = 512 * 2**20
 
@@ -268,6 +270,23 @@ def create(output_dir: Path, name: str | None, stem: str) -> Run:
         UsageError: if the name is no plain folder name, or is taken.
         UnwritableError: if the folder cannot be made.
     """
+    run = Run(create_folder(output_dir, name, stem))
+    with writing(run.path):
+        try:
+            make_folder(run.last.parent)
+        except OSError:
+            run.path.rmdir()
+            raise
+    return run
+
+
+def create_folder(output_dir: Path, name: str | None, stem: str) -> Path:
+    """Make a new folder for a run or a sweep, named ``name`` or after ``stem`` and the time.
+
+    Raises:
+        UsageError: if the name is no plain folder name, or is taken.
+        UnwritableError: if the folder cannot be made.
+    """
     if name is not None:
         check_name(name)
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:60] or "run"
@@ -283,21 +302,15 @@ def create(output_dir: Path, name: str | None, stem: str) -> Run:
                 make_folder(path)
             except FileExistsError:
                 if name is not None:
-                    resumable = (
-                        f", or go on with it: lstmcast train --resume {path}" if Run(path).manifest.exists() else ""
-                    )
-                    raise UsageError(
-                        f"--name {name}: {path} is there already", f"choose another name{resumable}"
-                    ) from None
+                    hint = "choose another name"
+                    if Run(path).manifest.exists():
+                        hint += f", or go on with it: lstmcast train --resume {path}"
+                    elif (path / SWEEP).exists():
+                        hint += f", or go on with it: lstmcast sweep run SPEC --name {name} --resume"
+                    raise UsageError(f"--name {name}: {path} is there already", hint) from None
                 attempt += 1
                 continue
-            run = Run(path)
-            try:
-                make_folder(run.last.parent)
-            except OSError:
-                path.rmdir()
-                raise
-            return run
+            return path
 
 
 def created_now() -> str:

@@ -35,7 +35,21 @@ os.environ["MPLBACKEND"] = "agg"
 import typer
 
 from lstmcast import __version__
-from lstmcast.cli import compare, config, evaluate, export, gradcheck, plot, predict, report, runs, sample, trace, train
+from lstmcast.cli import (
+    compare,
+    config,
+    evaluate,
+    export,
+    gradcheck,
+    plot,
+    predict,
+    report,
+    runs,
+    sample,
+    sweep,
+    trace,
+    train,
+)
 from lstmcast.cli.complete import join_bash_words
 from lstmcast.cli.output import abandon_stdout
 from lstmcast.errors import ExitCode, LstmcastError
@@ -58,6 +72,7 @@ app.command("runs")(runs.runs)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("export")(export.export)
+app.add_typer(sweep.app, name="sweep")
 app.add_typer(config.app, name="config")
 
 

@@ -97,17 +97,14 @@ def validate(
     ],
 ) -> None:
     """Check configs, and the data that they name; report everything that is wrong."""
-    from lstmcast.builder import make_dataset, make_network_engine, make_sampler, make_validation
+    from lstmcast.builder import check_parts
     from lstmcast.config.load import load
     from lstmcast.forecasting.evaluate import HORIZONS
 
     failed: ExitCode | None = None
     for name in files:
         try:
-            config = load(name)
-            dataset = make_dataset(config, future=max(HORIZONS))
-            make_sampler(config, dataset)
-            make_validation(config, dataset, make_network_engine(config, dataset.features, "numpy"))
+            check_parts(load(name), future=max(HORIZONS))
         except LstmcastError as error:
             if len(files) == 1:
                 raise
