@@ -294,7 +294,8 @@ def _schema(model: type[Document]) -> dict[str, Any]:
 
 def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """Follow a reference, through an optional section's ``anyOf``."""
-    node = next((choice for choice in node.get("anyOf", ()) if "$ref" in choice or "items" in choice), node)
+    sections = {"$ref", "items", "discriminator"}
+    node = next((choice for choice in node.get("anyOf", ()) if sections & choice.keys()), node)
     if "$ref" in node:
         node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
     return node
