@@ -30,6 +30,14 @@ def commands(page: Path) -> list[str]:
     return [line.split("    #")[0].strip() for line in lines]
 
 
+def smaller_sweep():
+    """Return the documented sweep with one of its parameters and one seed."""
+    page = (ROOT / "docs" / "how-do-i-sweep-over-configs.md").read_text(encoding="utf-8")
+    spec = re.search(r"```yaml\n(# rates\.yaml\n.*?)```", page, re.DOTALL)[1]
+    lines = [line for line in spec.splitlines() if "momentum" not in line and "hidden_sizes" not in line]
+    return "\n".join(lines).replace("seeds: [0, 1]", "seeds: [0]") + "\n"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_run(page, tmp_path):
     wrapper = tmp_path / "bin" / "lstmcast"
@@ -40,6 +48,7 @@ def test_commands_run(page, tmp_path):
     folder.mkdir()
     rows = [f"{t},{1000 + 300 * math.sin(t / 4):.1f}" for t in range(400)]
     (folder / "my.csv").write_text("\n".join(["time,level", *rows]) + "\n")
+    (folder / "rates.yaml").write_text(smaller_sweep())
     environment = os.environ | {"PATH": f"{wrapper.parent}:{os.environ['PATH']}"}
     for command in commands(page):
         if command.startswith("make "):

@@ -110,9 +110,13 @@ def test_eight_commands_at_once_do_not_disturb_each_other(files, program):
     (folder / "bin" / "lstmcast").write_text(f'#!/bin/sh\nexec {sys.executable} -m lstmcast "$@"\n')
     (folder / "bin" / "lstmcast").chmod(0o755)
     environment = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    page = (Path(__file__).parents[2] / "docs" / "how-do-i-sweep-over-configs.md").read_text()
+    (line,) = [
+        line for line in page.splitlines() if "xargs" in line and line.startswith("lstmcast sweep list rates.yaml")
+    ]
+    (folder / "spec.yaml").rename(folder / "rates.yaml")
     done = subprocess.run(
-        ["xargs", "-P", "8", "-I{}", "sh", "-c", "{} --quiet"],
-        input=lines,
+        ["bash", "-c", f"set -o pipefail; {line}"],
         cwd=folder,
         env=environment,
         capture_output=True,

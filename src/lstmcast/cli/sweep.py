@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lstmcast.sweeps.folder import Sweep
     from lstmcast.sweeps.spec import Trial
     from lstmcast.sweeps.trial import Report
+    from lstmcast.sweeps.workers import Workers
 
 app = typer.Typer(help="Many trainings from one spec: grid, random and tpe searches.", no_args_is_help=True)
 
@@ -47,17 +48,19 @@ def run(
 ) -> None:
     """Train every trial of a sweep, on this machine's cores or on a Dask cluster."""
     refuse_both(json, quiet)
-    _refuse_jobs_on_cluster(jobs, cluster)
     from lstmcast import runs
     from lstmcast.sweeps.folder import Sweep, find_same
+    from lstmcast.sweeps.search import needs_optuna
     from lstmcast.sweeps.spec import read_plan
 
     if name is not None and not resume:
         runs.check_name(name)
     plan = read_plan(spec)
-    sweep = find_same(plan, output_dir, name) if resume else Sweep.create(plan, output_dir, name)
-    again = f"lstmcast sweep run {spec} --name {sweep.name} --resume"
-    _conduct(sweep, jobs, cluster, again, fail_fast=fail_fast, retry=False, json=json, quiet=quiet)
+    needs_optuna(plan.spec)
+    with closing(_workers(jobs, cluster)) as workers:
+        sweep = find_same(plan, output_dir, name) if resume else Sweep.create(plan, output_dir, name)
+        again = f"lstmcast sweep run {spec} --name {sweep.name} --resume"
+        _conduct(sweep, workers, again, fail_fast=fail_fast, retry=False, json=json, quiet=quiet)
 
 
 @app.command()
@@ -72,12 +75,12 @@ def retry(
 ) -> None:
     """Run a sweep's failed and diverged trials again from their start, and those that have not been run."""
     refuse_both(json, quiet)
-    _refuse_jobs_on_cluster(jobs, cluster)
     from lstmcast.sweeps.folder import Sweep, find
 
     found = Sweep.load(find(sweep, output_dir))
     again = f"lstmcast sweep retry {found.path}"
-    _conduct(found, jobs, cluster, again, fail_fast=fail_fast, retry=True, json=json, quiet=quiet)
+    with closing(_workers(jobs, cluster)) as workers:
+        _conduct(found, workers, again, fail_fast=fail_fast, retry=True, json=json, quiet=quiet)
 
 
 @app.command()
@@ -153,15 +156,22 @@ def list_(
         show(tables.listing(("trial", "sets"), rows))
 
 
-def _refuse_jobs_on_cluster(jobs: int | None, cluster: str | None) -> None:
-    if jobs is not None and cluster is not None:
+def _workers(jobs: int | None, cluster: str | None) -> Workers:
+    if cluster is None:
+        from lstmcast.sweeps.workers import LocalWorkers
+
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return LocalWorkers(jobs or cores)
+    if jobs is not None:
         raise UsageError("--jobs and --cluster: a cluster's workers decide how many trials run at once; give one")
+    from lstmcast.sweeps.cluster import ClusterWorkers
+
+    return ClusterWorkers(cluster)
 
 
 def _conduct(
     sweep: Sweep,
-    jobs: int | None,
-    cluster: str | None,
+    workers: Workers,
     again: str,
     *,
     fail_fast: bool,
@@ -173,28 +183,16 @@ def _conduct(
     from lstmcast.stop import StopRequest
     from lstmcast.sweeps.conduct import conduct, prepare
     from lstmcast.sweeps.folder import Sweep as Folder
-    from lstmcast.sweeps.workers import LocalWorkers, Workers
 
     stop = StopRequest()
     with Run(sweep.path).locked(), stop.listening():
         # nobody else writes from here on
         sweep = Folder.load(sweep.path)
         prepare(sweep, retry=retry)
-        workers: Workers
-        if cluster is None:
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            workers = LocalWorkers(sweep.path, jobs or cores)
-        else:
-            from lstmcast.sweeps.cluster import ClusterWorkers
-
-            workers = ClusterWorkers(cluster, sweep.path)
         if not quiet:
             say(f"sweep {sweep.path}: {sweep.total} trials")
-        try:
-            with _watched(sweep, quiet=quiet) as (on_change, on_report):
-                code = conduct(sweep, workers, stop, fail_fast=fail_fast, on_change=on_change, on_report=on_report)
-        finally:
-            workers.close()
+        with _watched(sweep, quiet=quiet) as (on_change, on_report):
+            code = conduct(sweep, workers, stop, fail_fast=fail_fast, on_change=on_change, on_report=on_report)
     if json:
         emit_json(sweep.as_json())
     elif quiet:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import io
 import queue
+import secrets
 import shutil
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -20,7 +20,7 @@ from typing import Any
 from lstmcast.errors import MissingExtraError, NotFoundError
 from lstmcast.sweeps.trial import Ended, Order, Report, Word, train_trial
 
-CONNECT_WITHIN = 10.0
+CONNECT_WITHIN = 5.0
 REPORT_EVERY = 2.0
 # a worker with several threads trains one trial after another all the same
 _one_at_a_time = threading.Lock()
@@ -29,7 +29,7 @@ _one_at_a_time = threading.Lock()
 class ClusterWorkers:
     """The workers of a Dask scheduler; it gives a trial whose worker is gone to another one."""
 
-    def __init__(self, address: str, folder: Path) -> None:
+    def __init__(self, address: str) -> None:
         """Connect.
 
         Raises:
@@ -46,11 +46,10 @@ class ClusterWorkers:
             raise NotFoundError(
                 f"--cluster {address}: no scheduler answers there: {error}", "start one: dask scheduler"
             ) from None
-        self._folder = folder
         self._executor = self._client.get_executor(pure=False)
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
         # names on the scheduler, which other sweeps use too
-        self._topic = f"lstmcast-{folder.name}-{time.time_ns()}"
+        self._topic = f"lstmcast-{secrets.token_hex(8)}"
         self._client.subscribe_topic(self._topic, lambda event: self._reports.put(Report(**event[1])))
 
     @property
@@ -58,7 +57,7 @@ class ClusterWorkers:
         """How many trials can run at once, with the workers that there are now."""
         return len(self._client.nthreads())
 
-    def submit(self, order: Order) -> Future[Ended]:
+    def submit(self, order: Order, folder: Path) -> Future[Ended]:
         """Hand a trial to the scheduler."""
         future: Future[Ended] = Future()
 
@@ -66,7 +65,7 @@ class ClusterWorkers:
             try:
                 ended, packed = done.result()
                 if packed:
-                    _unpack(packed, self._folder / order.name)
+                    _unpack(packed, folder / order.name)
                 future.set_result(ended)
             except BaseException as error:
                 future.set_exception(error)

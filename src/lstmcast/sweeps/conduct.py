@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from lstmcast.errors import ExitCode, LstmcastError
 from lstmcast.sweeps.folder import Sweep
-from lstmcast.sweeps.search import Search
+from lstmcast.sweeps.search import Search, needs_optuna
 from lstmcast.sweeps.spec import Trial
 from lstmcast.sweeps.trial import Ended, Order, Report
 from lstmcast.sweeps.workers import Workers
@@ -50,12 +50,8 @@ def conduct(
 
     Returns:
         ``DONE``, ``FAILED_TRIALS``, or ``STOPPED`` if there is more to do.
-
-    Raises:
-        MissingExtraError: if the search needs Optuna, which is not installed.
     """
-    needs_study = sweep.spec.search == "tpe" or sweep.spec.pruning is not None
-    search = Search(sweep) if needs_study else None
+    search = Search(sweep) if needs_optuna(sweep.spec) else None
     running: dict[Future[Ended], Trial] = {}
     stopping = False
     while True:
@@ -108,8 +104,8 @@ def _next(sweep: Sweep, search: Search | None) -> Trial | None:
 def _start(sweep: Sweep, workers: Workers, trial: Trial) -> Future[Ended]:
     trial.status = "running"
     try:
-        overrides = tuple(trial.overrides)
-        return workers.submit(Order(trial.number, trial.name, sweep.config(trial), sweep.name, overrides))
+        order = Order(trial.number, trial.name, sweep.config(trial), sweep.name, tuple(trial.overrides))
+        return workers.submit(order, sweep.path)
     except LstmcastError as error:
         failed: Future[Ended] = Future()
         failed.set_exception(error)

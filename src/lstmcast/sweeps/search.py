@@ -10,24 +10,32 @@ from typing import Any
 from lstmcast.errors import MissingExtraError
 from lstmcast.sweeps.folder import Sweep, validations
 from lstmcast.sweeps.space import Values, text
-from lstmcast.sweeps.spec import Median, Trial, numbered
+from lstmcast.sweeps.spec import Median, Spec, Trial, numbered
+
+
+def needs_optuna(spec: Spec) -> bool:
+    """Whether a sweep needs Optuna.
+
+    Raises:
+        MissingExtraError: if so, and it is not installed.
+    """
+    if spec.search != "tpe" and spec.pruning is None:
+        return False
+    try:
+        import optuna  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("search: tpe" if spec.search == "tpe" else "pruning", "optuna") from None
+    return True
 
 
 class Search:
     """Optuna's study of a sweep, one of its trials for each of ours."""
 
     def __init__(self, sweep: Sweep) -> None:
-        """Begin a study, or go on with that of the trials that have ended.
+        """Begin a study, or go on with that of the trials that have ended."""
+        import optuna
 
-        Raises:
-            MissingExtraError: if Optuna is not installed.
-        """
         spec = sweep.spec
-        try:
-            import optuna
-        except ImportError:
-            what = "search: tpe" if spec.search == "tpe" else "pruning"
-            raise MissingExtraError(what, "optuna") from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna, self._sweep = optuna, sweep
         self._sign = -1.0 if spec.maximizes else 1.0

@@ -102,4 +102,5 @@ def text(value: Any) -> str:
                 return value
         except YamlError:
             pass
-    return json.dumps(value, ensure_ascii=False)
+    # without spaces: shells and xargs take a command line apart at them
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -27,8 +27,8 @@ class Workers(Protocol):
         """How many trials can run at once."""
         ...
 
-    def submit(self, order: Order) -> Future[Ended]:
-        """Start a trial."""
+    def submit(self, order: Order, folder: Path) -> Future[Ended]:
+        """Start a trial, whose run will be in the sweep's ``folder``."""
         ...
 
     def reports(self) -> Iterator[Report]:
@@ -50,23 +50,22 @@ class LocalWorkers:
     Each is a pool of its own, so that one that is killed takes one trial with it.
     """
 
-    def __init__(self, folder: Path, slots: int) -> None:
+    def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._folder = folder
         # processes that are forked from one that has imported torch, and nothing else: no threads, no state
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["lstmcast.pipeline", "lstmcast.reports.plots"])
         self._lanes = [_Lane(self._context) for _ in range(slots)]
 
-    def submit(self, order: Order) -> Future[Ended]:
+    def submit(self, order: Order, folder: Path) -> Future[Ended]:
         """Start a trial in a process that is free."""
         index = next(index for index, lane in enumerate(self._lanes) if lane.free)
         try:
-            return self._lanes[index].submit(order, self._folder)
+            return self._lanes[index].submit(order, folder)
         except BrokenProcessPool:
             self._lanes[index].close()
             self._lanes[index] = _Lane(self._context)
-            return self._lanes[index].submit(order, self._folder)
+            return self._lanes[index].submit(order, folder)
 
     def reports(self) -> Iterator[Report]:
         """Yield what the trials have reported since the last call."""
