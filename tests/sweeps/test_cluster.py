@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("distributed")
+pytest.importorskip("optuna")
 
 DASK = str(Path(sys.executable).parent / "dask")
 SPEC = """
@@ -22,6 +24,13 @@ data: {kind: sine_bank, sequences: 12, length: 100, scale: 5, test_sequences: 2}
 model: {hidden_sizes: [8]}
 optimizer: {kind: adam}
 training: {steps: 60}
+"""
+HOPELESS = """
+base: base.yaml
+overrides: {training.steps: 900, training.validation: {every: 20, metric: next_step}, data.validation_sequences: 2}
+parameters: {optimizer.learning_rate: [1e-2, 1e-9]}
+pruning: {kind: median, startup_trials: 1}
+metric: validation
 """
 
 
@@ -64,6 +73,19 @@ def test_a_killed_worker_loses_nothing(files, program):
         program.wait_for(second_trial_runs, process)
         workers[1].kill()
         program.finish(process)
+
+        # the one that is left takes words, too
+        (folder / "hopeless.yaml").write_text(HOPELESS)
+        program.run("sweep", "run", "hopeless.yaml", "--name", "pruned", "--cluster", address, "--quiet")
+        status = [trial["status"] for trial in program.trials(folder / "outputs" / "pruned")]
+        assert status == ["finished", "pruned"]
+        process = program.start("sweep", "run", "hopeless.yaml", "--name", "stopped", "--cluster", address)
+        stopped = folder / "outputs" / "stopped" / "sweep.json"
+        program.wait_for(lambda: stopped.exists() and '"running"' in stopped.read_text(), process)
+        process.send_signal(signal.SIGINT)
+        _, err = program.finish(process, 130)
+        assert "--name stopped --resume" in err
+        assert [trial["status"] for trial in program.trials(stopped.parent)] == ["waiting", "waiting"]
     program.run("sweep", "run", "spec.yaml", "--name", "near", "--jobs", "2", "--quiet")
     found, forecasts = program.results(far)
     assert [status for _, _, status, _ in found.values()] == ["finished"] * 6

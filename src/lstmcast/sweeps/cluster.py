@@ -50,7 +50,7 @@ class ClusterWorkers:
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
         # names on the scheduler, which other sweeps use too
         self._topic = f"lstmcast-{secrets.token_hex(8)}"
-        self._client.subscribe_topic(self._topic, lambda event: self._reports.put(Report(**event[1])))
+        self._client.subscribe_topic(self._topic, lambda event: self._reports.put(Report(**event[1]["report"])))
 
     @property
     def slots(self) -> int:
@@ -105,7 +105,8 @@ def _train_there(order: Order, topic: str) -> tuple[Ended, bytes]:
         return next((word for word in words if distributed.Event(_event(topic, order.number, word)).is_set()), None)
 
     def report(progress: Report) -> None:
-        worker.log_event(topic, vars(progress))
+        # wrapped, for Dask adds keys of its own to what is sent
+        worker.log_event(topic, {"report": vars(progress)})
 
     with _one_at_a_time, TemporaryDirectory(prefix="lstmcast-") as folder:
         ended = train_trial(order, Path(folder), report, told, REPORT_EVERY)
