@@ -179,14 +179,17 @@ class Training:
         def nothing(*_: object) -> None: ...
 
         with stop.listening():
-            fit(
-                self.trainer,
-                on_record=nothing,
-                save=nothing,
-                save_best=nothing,
-                due=lambda: False,
-                stop=distributed.anyone(stop),
-            )
+            while True:
+                outcome = fit(
+                    self.trainer,
+                    on_record=nothing,
+                    save=nothing,
+                    save_best=nothing,
+                    due=lambda: False,
+                    stop=distributed.anyone(stop),
+                )
+                if outcome.status != "finished" or not self._next_stage():
+                    break
 
     def _train(
         self,

@@ -19,7 +19,7 @@ from lstmcast.config.yaml_file import dump
 from lstmcast.errors import InvalidError, NotFoundError, UsageError
 from lstmcast.reports.records import Record
 from lstmcast.runs import Run
-from lstmcast.sweeps.spec import BEST_VALIDATION, Plan, Spec, Trial
+from lstmcast.sweeps.spec import Plan, Spec, Trial
 
 MANIFEST, SPEC, BASE = runs.SWEEP, "spec.yaml", "base.yaml"
 # what a run's manifest says once it has ended
@@ -131,8 +131,6 @@ class Sweep:
         return True
 
     def _score(self, record: Record) -> float | None:
-        if self.spec.metric == BEST_VALIDATION:
-            return min(validations(record.run).values(), default=None)
         score = record.score(self.spec.metric)
         return score if score is not None and abs(score) < float("inf") else None
 

@@ -98,7 +98,7 @@ def train_trial(
         now = time.monotonic()
         if record.validation is not None or now - reported >= report_every:
             reported = now
-            report(Report(order.number, record.step, training.trainer.steps, record.loss, record.validation))
+            report(Report(order.number, record.step, training.steps, record.loss, record.validation))
 
     stop = StopRequest(also=stopping)
     result = training.execute(folder, order.name, order.stem, stop, on_record, overrides=order.overrides)
