@@ -108,6 +108,17 @@ def test_find_nothing(tmp_path, reference, hint):
     assert len(caught.value.message) < 500
 
 
+def test_a_trial_of_a_sweep_can_be_the_latest(tmp_path):
+    create(tmp_path, "old", "x").write_manifest(created="2026-01-01")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    create(tmp_path / "sweep", "trial-001", "x").write_manifest(created="2026-01-02")
+    assert find("latest", tmp_path).path == tmp_path / "sweep" / "trial-001"
+    assert find("sweep/trial-001", tmp_path).name == "trial-001"
+    create(tmp_path, "new", "x").write_manifest(created="2026-01-03")
+    assert find("latest", tmp_path).name == "new"
+
+
 def test_no_latest(tmp_path):
     with pytest.raises(NotFoundError, match="no runs"):
         find("latest", tmp_path)

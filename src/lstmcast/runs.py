@@ -335,10 +335,12 @@ def find(reference: str, output_dir: Path) -> Run:
         NotFoundError: if there is none.
     """
     if reference == LATEST:
-        runs = all_runs(output_dir)
-        if not runs:
+        # a sweep's trials are runs, too
+        folders = [output_dir, *(sweep.parent for sweep in output_dir.glob(f"*/{SWEEP}"))]
+        last = [runs[-1] for folder in folders if (runs := all_runs(folder))]
+        if not last:
             raise NotFoundError(f"{output_dir}: no runs in it", "train one first: lstmcast train --config NAME")
-        return runs[-1][0]
+        return max(last, key=lambda item: str(item[1].get("created", "")))[0]
     for path in (Path(reference), output_dir / reference):
         with suppress(OSError, ValueError):  # a name may be too long, or hold a NUL
             if (path / "run.json").is_file():
