@@ -118,8 +118,8 @@ def notes(answers: Answers) -> list[str]:
         found.append(f"only definitions are executed; skipped at the top level: line(s) {lines}")
     if answers.probe.get("single"):
         found.append(
-            "computed in float32, with 7 digits: a gradient check by finite differences needs float64"
-            " to tell a mistake from rounding, and so does naming it"
+            "computed in float32, with 7 digits: arrays in it are judged to 2e-5;"
+            " a gradient check by finite differences needs float64 to tell a mistake from rounding"
         )
     if answers.data_error is not None:
         found.append(f"data() failed: {answers.data_error['type']}: {answers.data_error['message']}")
