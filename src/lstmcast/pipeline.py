@@ -307,7 +307,8 @@ class Training:
         try:
             from lstmcast.reports import plots
 
-            plots.save(plots.loss(run.read_metrics(), run.name, self.config.loss_name), run.path / "loss.png")
+            loss = plots.loss(run.read_metrics(), run.name, self.config.loss_name, rollout_from=self.config.rollout_from)
+            plots.save(loss, run.path / "loss.png")
             if isinstance(evaluation, Evaluation) and isinstance(trained, Trained):
                 plots.save(plots.rollout(evaluation, trained.columns, run.name), run.path / "rollout.png")
         except Exception as error:

@@ -94,6 +94,14 @@ def test_loss_shows_every_step_validation_and_rate():
     assert len(below.get_lines()[0].get_xydata()) == 100
 
 
+def test_loss_marks_where_rollouts_begin():
+    for share, marks in ((None, 0), (0.0, 0), (0.25, 1)):
+        axes = plots.loss(records(60), "run", rollout_from=share).axes[:2]
+        for ax in axes:
+            begun = [line.get_xdata()[0] for line in ax.lines if line.get_label() == "rollouts begin"]
+            assert begun == [15.0] * marks
+
+
 @pytest.mark.parametrize("metrics", [[], records(1), records(3, loss=0.0)], ids=["none", "one", "zero loss"])
 def test_loss_of_hardly_any_steps(metrics, tmp_path):
     plots.save(plots.loss(metrics, "run"), tmp_path / "loss.png")

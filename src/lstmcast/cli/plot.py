@@ -33,7 +33,8 @@ def plot(
     found = [runs.find(reference, output_dir) for reference in run or ["latest"]]
     for one in found:
         if kind == "loss":
-            figure = plots.loss(one.read_metrics(), one.name, load(str(one.config)).loss_name)
+            config = load(str(one.config))
+            figure = plots.loss(one.read_metrics(), one.name, config.loss_name, rollout_from=config.rollout_from)
         else:
             trained = load_forecaster(one, f"--kind {kind}")
             dataset = trained.dataset(future=max(HORIZONS))

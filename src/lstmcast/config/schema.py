@@ -55,6 +55,11 @@ class Config(Document):
         return "cross-entropy, nats" if self.model.output == "categorical" else "mean squared error"
 
     @property
+    def rollout_from(self) -> float | None:
+        """The share of the steps after which training runs through the network's own predictions."""
+        return self.training.rollout.start if self.training.rollout else None
+
+    @property
     def last_step_loss(self) -> bool:
         """Whether the loss counts the last step alone."""
         default = "last_step" if self.generator.kind == "windowed_sine" else "every_step"

@@ -18,9 +18,9 @@ from lstmcast.errors import InvalidError, UsageError
 from lstmcast.forecasting.evaluate import Evaluation
 from lstmcast.runs import write
 
-# Okabe and Ito's colours, told apart by all eyes
+# Okabe and Ito's colours, told apart by all eyes; wine in the place of yellow, which is lost on white
 TRUTH, NETWORK, HISTORY = "#999999", "#0072B2", "#333333"
-OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
+OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#882255")
 MAX_SERIES = 6
 MAX_POINTS = 20_000
 
@@ -58,9 +58,20 @@ def _thin(length: int, points: int = MAX_POINTS) -> slice:
 
 
 def loss(
-    metrics: Sequence[Mapping[str, Any]], title: str, name: str = "mean squared error", points: int = MAX_POINTS
+    metrics: Sequence[Mapping[str, Any]],
+    title: str,
+    name: str = "mean squared error",
+    points: int = MAX_POINTS,
+    rollout_from: float | None = None,
 ) -> Figure:
-    """Draw the loss (at most ``points`` steps), its running median, the validation metric and the learning rate.
+    """Draw the loss, its running median, the validation metric and the learning rate, step by step.
+
+    Args:
+        metrics: the lines of ``metrics.jsonl``.
+        title: the run's name.
+        name: what the loss is.
+        points: the most steps that are drawn.
+        rollout_from: the share of the steps after which training runs through the network's own predictions.
 
     Raises:
         InvalidError: if a step lacks one of these.
@@ -86,6 +97,9 @@ def loss(
         beside = ax.twinx()
         beside.plot(*zip(*validated, strict=True), color=OTHERS[3], marker="o", ms=3, lw=1, label="validation metric")
         beside.set_ylabel("validation metric", color=OTHERS[3])
+    if rollout_from and len(steps):
+        for marked in (ax, below):
+            marked.axvline(rollout_from * steps[-1], color=HISTORY, lw=0.8, ls=":", label="rollouts begin")
     if (values > 0).any():
         ax.set_yscale("log")
     ax.set_ylabel(name)
@@ -187,7 +201,10 @@ def gates(traced: Mapping[str, Array], title: str) -> Figure:
     figure, axes = _figure(len(traced), f"{title}: gates and states along the test inputs", height=1.1)
     for ax, (name, values) in zip(axes, traced.items(), strict=True):
         reach = 1.0 if not name.endswith(" c") else max(1.0, float(np.abs(values).max()))
-        image = ax.imshow(values.T, aspect="auto", cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="nearest")
+        # gates are open or shut, states have a sign
+        gate = name.rpartition(" ")[2] in ("i", "f", "o", "r", "z")
+        low, colors = (0.0, "viridis") if gate else (-reach, "RdBu_r")
+        image = ax.imshow(values.T, aspect="auto", cmap=colors, vmin=low, vmax=reach, interpolation="nearest")
         figure.colorbar(image, ax=ax, pad=0.01)
         ax.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
         ax.set_yticks([])
@@ -211,6 +228,7 @@ def forecast(history: Array, values: Array, columns: tuple[str, ...], title: str
             ax.fill_between(steps[thin], low[thin], high[thin], color=NETWORK, alpha=0.2, lw=0, label="interval")
         ax.axvline(0.5, color=HISTORY, lw=0.8)
         ax.set_ylabel(label, fontsize=8)
-    axes[0].legend(frameon=False, fontsize=8, loc="upper right")
+    # above the axes: a forecast may be anywhere in them
+    axes[0].legend(frameon=False, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
     axes[-1].set_xlabel("steps after the last known value")
     return figure
