@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint setup clean bench-doctor
+.PHONY: demo test lint setup clean bench-doctor verdicts
 
 setup: $(BIN)/.installed
 
@@ -27,6 +27,9 @@ lint: setup
 
 bench-doctor: setup
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/doctor.py
+
+verdicts: setup
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/verdicts.py
 
 clean:
 	rm -rf .venv outputs .hypothesis .mypy_cache .ruff_cache .pytest_cache

@@ -161,6 +161,11 @@ def test_a_short_forecast_gets_a_verdict_too(sines, steps, error, kind):
     assert judge(truth + error, truth, np.ones(1), error, {"mean": 2e3}).kind == kind
 
 
+def test_a_truth_that_does_not_move(truth):
+    forecast = 0 * truth + 0.5
+    assert judge(forecast, 0 * truth, np.ones(1), 0.5, {"mean": 0.0}, echo=float("nan")).kind != "holds"
+
+
 def test_an_exact_forecast_is_set_beside_an_exact_baseline(truth, verdict_on):
     assert verdict_on(truth.copy(), {"AR(2)": 0.0}).kind == "holds"
     assert verdict_on(truth + 1e-9, {"AR(2)": 0.0}).kind == "trails_baseline"

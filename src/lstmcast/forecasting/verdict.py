@@ -136,4 +136,5 @@ def _failure(forecast: Array, truth: Array, scale: Array, holds: int, echo: floa
                 f"drifts out of phase: its frequency is {off:+.2g} cycles per 1,000 steps off,"
                 f" its phase {lead:+.2f} cycles at the end"
             )
-    return "inaccurate", f"is inaccurate: its amplitude is {late:.0%} of the truth's"
+    share = f"its error is {error / spread:.0%} of the truth's variation, " if spread else ""
+    return "inaccurate", f"is inaccurate: {share}its amplitude is {late:.0%} of the truth's"
