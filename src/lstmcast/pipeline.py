@@ -307,7 +307,9 @@ class Training:
         try:
             from lstmcast.reports import plots
 
-            loss = plots.loss(run.read_metrics(), run.name, self.config.loss_name, rollout_from=self.config.rollout_from)
+            loss = plots.loss(
+                run.read_metrics(), run.name, self.config.loss_name, rollout_from=self.config.rollout_from
+            )
             plots.save(loss, run.path / "loss.png")
             if isinstance(evaluation, Evaluation) and isinstance(trained, Trained):
                 plots.save(plots.rollout(evaluation, trained.columns, run.name), run.path / "rollout.png")
