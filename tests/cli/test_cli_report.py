@@ -1,3 +1,5 @@
+import copy
+import json
 import shutil
 
 import pytest
@@ -35,3 +37,19 @@ def test_many_runs(cli, sines, two, letters, tmp_path, monkeypatch):
 )
 def test_wrong_use(cli, sines, arguments, code, needle):
     cli("report", *arguments, "--output-dir", sines.output_dir).refused(code, needle)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, [], {"rmse": {"1": "x"}}])
+def test_manifests_by_strangers(cli, sines, damaged, wrong):
+    good = json.loads((sines.path / "run.json").read_text())
+    for key in ("next_step", "rollout", "baselines", "baselines.ar", "baselines.ar.rollout", "seed", "overrides"):
+        manifest = copy.deepcopy(good)
+        node = manifest
+        for part in key.split(".")[:-1]:
+            node = node[part]
+        node[key.rpartition(".")[2]] = wrong
+        (damaged / "run.json").write_text(json.dumps(manifest))
+        for command in (["runs", "--output-dir", damaged.parent], ["compare", damaged, sines.path]):
+            assert "internal error" not in cli(*command).err, key
+        if key.startswith("baselines"):
+            assert cli("report", damaged).code == 0, key

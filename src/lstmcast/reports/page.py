@@ -183,7 +183,9 @@ def _table(manifest: dict[str, Any]) -> dict[str, Any] | None:
         heads = {"nats per symbol": ("next_step", "cross_entropy"), "perplexity": ("next_step", "perplexity")}
     else:
         heads = {"next step": ("next_step", "rmse")}
-        heads |= {f"rollout of {int(h):,}": ("rollout", "rmse", h) for h in manifest["rollout"]["rmse"]}
+        heads |= {
+            f"rollout of {int(h):,}": ("rollout", "rmse", h) for h in (manifest.get("rollout") or {}).get("rmse") or ()
+        }
 
     def find(side: Any, path: tuple[str, ...]) -> float | None:
         for part in path:
@@ -210,7 +212,10 @@ def _pictures(record: Record, series: int) -> list[Picture]:
         caption = f"The network on its own predictions for {steps:,} steps of {shown}"
         pictures.append(Picture(figures.svg(figures.rollout(forecast, series), description), caption))
     if rmse:
-        baselines = {b.get("label", n): b["rollout"]["rmse"] for n, b in (manifest.get("baselines") or {}).items()}
+        baselines = {
+            b.get("label", n): (b.get("rollout") or {}).get("rmse") or {}
+            for n, b in (manifest.get("baselines") or {}).items()
+        }
         errors = ", ".join(f"{number(error)} over {int(h):,}" for h, error in rmse.items())
         description = f"Error of {run.name} against horizon: {errors} steps"
         caption = "Error against horizon, beside the baselines"

@@ -118,9 +118,49 @@ def badness(key: str, value: float) -> float:
     return -value if more_is_better(key) else value
 
 
+def _is_score(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
+def _are_scores(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_score, value.values()))
+
+
+def _is_rollout(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    rmse = value.get("rmse") or {}
+    return _are_scores(rmse) and all(HORIZON.fullmatch(step) for step in rmse)
+
+
+def _are_baselines(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(side, dict) and _are_scores(side.get("next_step") or {}) and _is_rollout(side.get("rollout") or {})
+        for side in value.values()
+    )
+
+
+# what a manifest's fields must be like where they are read; anyone can write one
+SHAPES: dict[str, Callable[[Any], bool]] = {
+    "next_step": _are_scores,
+    "rollout": _is_rollout,
+    "baselines": _are_baselines,
+    "seed": lambda value: isinstance(value, int),
+    "seconds": _is_score,
+    "overrides": lambda value: isinstance(value, list),
+    "versions": lambda value: isinstance(value, dict),
+    **dict.fromkeys(("status", "created", "config", "verdict", "verdict_kind"), lambda value: isinstance(value, str)),
+}
+
+
+def record_of(run: Run, manifest: dict[str, Any]) -> Record:
+    """Return a run's record, without the fields of its manifest that are not what they should be."""
+    return Record(run, {key: value for key, value in manifest.items() if key not in SHAPES or SHAPES[key](value)})
+
+
 def records(output_dir: Path) -> list[Record]:
     """Return the runs of a folder, oldest first."""
-    return [Record(run, manifest) for run, manifest in all_runs(output_dir)]
+    return [record_of(run, manifest) for run, manifest in all_runs(output_dir)]
 
 
 def collect(references: Iterable[str], output_dir: Path) -> list[Record]:
@@ -148,7 +188,7 @@ def _meant(reference: str, output_dir: Path) -> list[Record]:
             raise NotFoundError(f"run {reference[:120]!r}: no run in {inside} has such a name", "see `lstmcast runs`")
         return matches
     run = find(reference, output_dir)
-    return [Record(run, run.read_manifest())]
+    return [record_of(run, run.read_manifest())]
 
 
 def folder_of_runs(reference: str, output_dir: Path) -> Path | None:
