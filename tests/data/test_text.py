@@ -176,7 +176,7 @@ def test_what_cannot_be_learnt_from(build: Build, content: str | bytes, options:
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     for name in ("none.txt", "x" * 300, "a\0b"):
-        with pytest.raises(NotFoundError, match="no such file|cannot be read"):
+        with pytest.raises(NotFoundError, match=r"no such file|cannot be read"):
             Text(kind="text", path=str(tmp_path / name)).build(0, 0)
     with pytest.raises(InvalidError, match="not a regular file"):
         Text(kind="text", path=str(tmp_path)).build(0, 0)
