@@ -22,7 +22,7 @@ from lstmcast.errors import InvalidError, UsageError
 from lstmcast.forecasting.evaluate import next_step_rmse, rollout_rmse
 from lstmcast.forecasting.rollout import Forecaster
 from lstmcast.forecasting.tokens import score_tokens
-from lstmcast.network.engine import Engine, EngineName, make_engine
+from lstmcast.network.engine import Engine, EngineName, make_engine, make_training_engine
 from lstmcast.network.parameters import Parameters
 from lstmcast.runs import Run
 from lstmcast.training.checkpoints import Checkpoint, check_like
@@ -48,19 +48,23 @@ def make_dataset(config: Config, future: int = 0) -> Dataset | Tokens:
 def make_network_engine(
     config: Config, features: int, engine: EngineName | None = None, stage: Stage | None = None
 ) -> Engine:
-    """Build the network with its seeded parameters, in the config's engine or another, and a stage's dtype.
+    """Build the network with its seeded parameters, in the engine that trains a stage or another, and its dtype.
 
     Without a stage it is the last one's, in which forecasts are made.
 
     Raises:
-        InvalidError: if it is too large.
+        InvalidError: if it is too large, or its device is not there.
     """
     network = config.model.network(features, config.known_features)
     if network.size > MAX_PARAMETERS:
         raise InvalidError(f"model: {network.size:,} parameters; at most {MAX_PARAMETERS:,} are trained")
-    parameters = Parameters(network, np.dtype((stage or config.stages[-1]).dtype))
+    stage = stage or config.stages[-1]
+    parameters = Parameters(network, np.dtype(stage.dtype))
     parameters.initialize(network, np.random.default_rng([config.seed, 0]))
-    return make_engine(engine or config.model.engine, network, parameters)
+    if engine is not None:
+        return make_engine(engine, network, parameters)
+    device, recompute = config.model.device, config.model.recompute
+    return make_training_engine(config.engine(stage), network, parameters, device=device, recompute=recompute)
 
 
 def make_forecaster(config: Config, dataset: Dataset, engine: Engine) -> Forecaster:

@@ -9,6 +9,7 @@ from pydantic import Field
 from lstmcast.data import DataSettings
 from lstmcast.data.quantized import NumericSettings, Quantized
 from lstmcast.data.text import Text
+from lstmcast.network.engine import EngineName
 from lstmcast.network.settings import ModelSettings
 from lstmcast.settings import Document
 from lstmcast.training.optimizers import OptimizerSettings
@@ -37,6 +38,11 @@ class Config(Document):
         for index, following in enumerate(self.then):
             stages.append(stages[-1].after(following, index))
         return stages
+
+    def engine(self, stage: Stage) -> EngineName:
+        """Return the engine that trains a stage."""
+        training = stage.training
+        return self.model.faster_engine(stage.dtype, training.batch_size, rollout=training.rollout is not None)
 
     @property
     def generator(self) -> NumericSettings | Text:
@@ -93,6 +99,11 @@ class Config(Document):
 
     def _stage_contradictions(self, stage: Stage) -> Iterator[tuple[str, str]]:
         optimizer, schedule, training, key = stage.optimizer, stage.schedule, stage.training, stage.key
+        engine = self.engine(stage)
+        if self.model.recompute and engine == "torch":
+            yield "model.recompute", "the numpy engine recomputes; leave out engine and device, or recompute"
+        if self.model.device == "cuda" and engine == "numpy":
+            yield "model.device", "the numpy engine runs on the processor; use engine torch or auto"
         rollout = training.rollout
         if optimizer.kind in ("lbfgs", "levenberg_marquardt") and training.clip:
             yield (

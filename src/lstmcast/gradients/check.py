@@ -55,7 +55,7 @@ def check_config(config: Config, oracle: OracleName = "complex", rollout: int | 
     if rollout is not None and not 0 <= rollout <= 1000:
         raise UsageError(f"--rollout {rollout}: must be from 0 to 1,000")
     random = np.random.default_rng(config.seed)
-    engine = config.model.engine
+    engine = config.engine(config.stages[0])
     results: dict[str, ParameterResult] = {}
     notes: list[str] = []
     oracles: tuple[str, ...] = ("complex", "central", "torch") if oracle == "all" else (oracle,)

@@ -11,6 +11,7 @@ from lstmcast.network.description import Network
 from lstmcast.network.parameters import Parameters
 
 EngineName = Literal["numpy", "torch"]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 def same(output: Array) -> Array:
@@ -67,3 +68,21 @@ def make_engine(name: EngineName, network: Network, parameters: Parameters) -> E
     from lstmcast.network.torch_engine import TorchEngine
 
     return TorchEngine(network, parameters)
+
+
+def make_training_engine(
+    name: EngineName, network: Network, parameters: Parameters, *, device: Device, recompute: bool
+) -> Engine:
+    """Make the engine ``name`` for a process in which torch is at hand, as it is wherever its optimizers are.
+
+    Raises:
+        InvalidError: if the device is not there.
+    """
+    if name == "numpy":
+        from lstmcast.network.numpy_engine import NumpyEngine
+        from lstmcast.network.products import TorchProducts
+
+        return NumpyEngine(network, parameters, TorchProducts(), recompute=recompute)
+    from lstmcast.network.torch_engine import TorchEngine, find_device
+
+    return TorchEngine(network, parameters, device=find_device(device))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -13,9 +14,9 @@ from lstmcast.errors import InvalidError
 from lstmcast.network.description import Network
 
 
-def named_views(flat: Array, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """Cut a flat vector (P,) into named views of the given shapes, one after another."""
-    views: dict[str, Array] = {}
+def named_views(flat: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Cut a flat vector (P,), an array or a tensor, into named views of the given shapes, one after another."""
+    views: dict[str, Any] = {}
     start = 0
     for name, shape in shapes.items():
         stop = start + prod(shape)

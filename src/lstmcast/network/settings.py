@@ -8,7 +8,7 @@ from pydantic import Field
 
 from lstmcast.network.cells import CellName
 from lstmcast.network.description import Network
-from lstmcast.network.engine import EngineName
+from lstmcast.network.engine import Device, EngineName
 from lstmcast.network.losses import OutputName
 from lstmcast.settings import Section
 
@@ -18,13 +18,35 @@ Width = Annotated[int, Field(gt=0, le=65_536)]
 class ModelSettings(Section):
     """The network and the engine that runs it."""
 
-    engine: EngineName = Field("numpy", description="numpy: hand-derived backward pass; torch: autograd")
+    engine: Literal["auto", "numpy", "torch"] = Field(
+        "auto",
+        description="numpy: hand-derived backward pass; torch: autograd; auto: the faster one for the case",
+    )
+    device: Device = Field("auto", description="of the torch engine; auto: cuda if there is one")
+    recompute: bool = Field(
+        False,
+        description="numpy engine: remember only every √T-th of T steps, compute the others again on the way back",
+    )
     cell: CellName = Field("lstm", description="kind of the recurrent cells")
     hidden_sizes: list[Width] = Field([51, 51], min_length=1, max_length=64, description="hidden size, layer by layer")
     head_sizes: list[Width] = Field([], max_length=64, description="widths of the head's ReLU layers")
     residual: bool = Field(False, description="the prediction is the last input plus the head's output")
     output: OutputName = Field("value", description="value: a forecast of values; categorical: of classes")
     dtype: Literal["float32", "float64"] = Field("float64", description="precision of parameters and states")
+
+    def faster_engine(self, dtype: str, batch_size: int | None, *, rollout: bool) -> EngineName:
+        """Return the engine that `engine` names or, if that is auto, the faster one.
+
+        The rule is measured (`make bench`): the hand-derived engine, but for the case that torch's fused kernels are
+        made for, small batches of float32 read by equal LSTM layers, none of which reads its own predictions.
+        """
+        if self.engine != "auto":
+            return self.engine
+        if self.device == "cuda":
+            return "torch"
+        fused = self.cell == "lstm" and dtype == "float32" and set(self.hidden_sizes) == {self.hidden_sizes[0]}
+        small = self.hidden_sizes[0] >= 48 and batch_size is not None and batch_size <= 32
+        return "torch" if fused and small and not rollout and not self.recompute else "numpy"
 
     def network(self, features: int, known: int = 0) -> Network:
         """Describe the network for series of this many features, which reads ``known`` more."""

@@ -1,6 +1,6 @@
 """The torch engine: the same network as a stack of ``torch.nn`` cells, with autograd.
 
-Its modules' parameters are views into the same flat vector, and so are their gradients: nothing is copied.
+Its modules' parameters are views into one flat vector, and so are their gradients.
 """
 
 from __future__ import annotations
@@ -14,13 +14,26 @@ from torch import Tensor, nn
 
 from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch
+from lstmcast.errors import InvalidError
 from lstmcast.network.cells import CELLS
 from lstmcast.network.description import Network
-from lstmcast.network.engine import same
+from lstmcast.network.engine import Device, same
 from lstmcast.network.numpy_engine import first_fed
-from lstmcast.network.parameters import Parameters
+from lstmcast.network.parameters import Parameters, named_views
 
 State = tuple[Tensor, ...]
+
+
+def find_device(name: Device) -> torch.device:
+    """Return the device, of "auto" the GPU if there is one.
+
+    Raises:
+        InvalidError: if a GPU is asked for and none is there.
+    """
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise InvalidError("model.device: cuda, but torch finds no GPU here", "use model.device=auto or cpu")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
 class TorchEngine:
@@ -28,11 +41,36 @@ class TorchEngine:
 
     Steps that read true inputs go through the fused ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` where all layers
     have one size, which computes the same.
+
+    The modules' parameters are views into one flat tensor, and so are their gradients. On the processor that is the
+    memory of `Parameters` itself; a device has a copy, and each pass copies the one there and the other back.
+
+    Args:
+        network: the network.
+        parameters: its parameters.
+        fused: whether fused kernels may be used.
+        device: where to compute; None: on the processor.
+        shared: whether to work on the memory of ``parameters``; None: on the processor.
     """
 
-    def __init__(self, network: Network, parameters: Parameters, *, fused: bool = True) -> None:
+    def __init__(
+        self,
+        network: Network,
+        parameters: Parameters,
+        *,
+        fused: bool = True,
+        device: torch.device | None = None,
+        shared: bool | None = None,
+    ) -> None:
         self.network = network
         self.parameters = parameters
+        self._device = device or torch.device("cpu")
+        self._shared = self._device.type == "cpu" if shared is None else shared
+        self._values, self._gradient = torch.from_numpy(parameters.values), torch.from_numpy(parameters.gradient)
+        if not self._shared:
+            self._values, self._gradient = (
+                torch.zeros_like(flat, device=self._device) for flat in (self._values, self._gradient)
+            )
         self._states = CELLS[network.cell].states
         kind = CELLS[network.cell].torch_name
         with torch.device("meta"):
@@ -50,32 +88,45 @@ class TorchEngine:
                 if fused and one_size
                 else None
             )
-        self._dtype = torch.from_numpy(parameters.values).dtype
-        for full_name, view in parameters.views.items():
+        self._dtype = self._values.dtype
+        views, gradients = (named_views(flat, network.shapes) for flat in (self._values, self._gradient))
+        for full_name, view in views.items():
             part, index, name = full_name.split(".")
-            shared = nn.Parameter(torch.from_numpy(view))
-            shared.grad = torch.from_numpy(parameters.gradient_views[full_name])
+            parameter = nn.Parameter(view)
+            parameter.grad = gradients[full_name]
             module = self._cells[int(index)] if part == "cells" else self._head[int(index)]
-            setattr(module, name, shared)
+            setattr(module, name, parameter)
             if part == "cells" and self._fused is not None:
-                setattr(self._fused, f"{name}_l{index}", shared)
+                setattr(self._fused, f"{name}_l{index}", parameter)
+
+    def _fetch(self) -> None:
+        """Take the present parameters to the device."""
+        if not self._shared:
+            self._values.copy_(torch.from_numpy(self.parameters.values))
+
+    def _differentiate(self, loss: Tensor) -> None:
+        """Overwrite ``parameters.gradient``."""
+        self._gradient.zero_()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if not self._shared:
+            torch.from_numpy(self.parameters.gradient).copy_(self._gradient)
 
     def loss_and_gradient(self, batch: Batch) -> float:
         """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
-        self.parameters.gradient[:] = 0
+        self._fetch()
         x, state = self._tensor(batch.inputs), self._initial(batch)
         loss = self._loss(batch, x, state)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._differentiate(loss)
         return float(loss.detach())
 
     def input_gradients(self, batch: Batch) -> tuple[Array, Array]:
         """Return dL/d inputs ``(N, T, F)`` and dL/d initial state ``(N, S)``; overwrite ``parameters.gradient``."""
-        self.parameters.gradient[:] = 0
+        self._fetch()
         x, state = self._tensor(batch.inputs).clone().requires_grad_(), self._initial(batch).clone().requires_grad_()
-        self._loss(batch, x, state).backward()  # type: ignore[no-untyped-call]
+        self._differentiate(self._loss(batch, x, state))
         assert x.grad is not None
         assert state.grad is not None
-        return x.grad.numpy(), state.grad.numpy()
+        return x.grad.cpu().numpy(), state.grad.cpu().numpy()
 
     def _loss(self, batch: Batch, x: Tensor, state: Tensor) -> Tensor:
         outputs = self._outputs(batch, x, state)
@@ -89,9 +140,10 @@ class TorchEngine:
 
     def predict(self, inputs: Array) -> Array:
         """Return the outputs ``(N, T, O)`` along true inputs ``(N, T, F)``, from the zero state."""
+        self._fetch()
         with torch.no_grad():
             batch = Batch(inputs, inputs)
-            outputs: Array = self._outputs(batch, self._tensor(inputs), self._initial(batch)).numpy()
+            outputs: Array = self._outputs(batch, self._tensor(inputs), self._initial(batch)).cpu().numpy()
         return outputs
 
     def stream(
@@ -103,13 +155,14 @@ class TorchEngine:
         known: Iterator[Array] | None = None,
     ) -> Iterator[Array]:
         """Read ``history`` (N, T, F), then yield one forecast ``(N paths, O)`` after another, without end."""
+        self._fetch()
         with torch.no_grad():
             x = self._tensor(history)
             top, states = self._run(x, self._split(self._initial(Batch(history, history))))
             pending = list(self._predict(top, x)[:, -delay:].repeat_interleave(paths, dim=0).unbind(1))
             states = [tuple(part.repeat_interleave(paths, dim=0) for part in state) for state in states]
         while True:
-            forecast = read(pending.pop(0).numpy())
+            forecast = read(pending.pop(0).cpu().numpy())
             yield forecast
             y = self._tensor(forecast if known is None else np.concatenate([forecast, next(known)], axis=1))
             with torch.no_grad():
@@ -118,12 +171,12 @@ class TorchEngine:
 
     def _tensor(self, array: Array) -> Tensor:
         # a view may be read-only or have negative strides; torch takes neither
-        return torch.from_numpy(np.require(array, self.parameters.values.dtype, ["C", "W"]))
+        return torch.from_numpy(np.require(array, self.parameters.values.dtype, ["C", "W"])).to(self._device)
 
     def _initial(self, batch: Batch) -> Tensor:
         if batch.initial_state is not None:
             return self._tensor(batch.initial_state)
-        return torch.zeros(len(batch.inputs), self.network.state_size, dtype=self._dtype)
+        return torch.zeros(len(batch.inputs), self.network.state_size, dtype=self._dtype, device=self._device)
 
     def _split(self, whole: Tensor) -> list[State]:
         """Cut states ``(N, S)`` into each layer's (h, c) or (h,)."""
@@ -167,7 +220,7 @@ class TorchEngine:
         outputs = self._predict(top, x[:, :fed])
         if batch.feedback is None or fed == T:
             return outputs
-        feedback = torch.from_numpy(np.require(batch.feedback, requirements=["C", "W"]))
+        feedback = torch.from_numpy(np.require(batch.feedback, requirements=["C", "W"])).to(self._device)
         single = list(outputs.unbind(1))
         for t in range(fed, T):
             own = torch.where(feedback[:, t, None], single[t - batch.delay], x[:, t, : self.network.output_size])
