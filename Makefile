@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint setup clean bench-doctor verdicts
+.PHONY: demo test lint setup clean bench bench-doctor verdicts
 
 setup: $(BIN)/.installed
 
@@ -24,6 +24,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python benchmarks/speed.py
 
 bench-doctor: setup
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/doctor.py

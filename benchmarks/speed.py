@@ -1,0 +1,458 @@
+"""Measures lstmcast beside the programs in ``peers.py``; `make bench` prints one table and writes outputs/bench.json.
+
+Each number of threads has a process of its own, which is told it before its first operation. What is compared runs in
+turns, after a warm-up; a row gives the median, the fastest and the slowest of the repeats. Run it on an idle machine.
+
+    python benchmarks/speed.py [training windows rollout accuracy command growth memory]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice, pairwise
+from pathlib import Path
+
+PARTS = ("training", "windows", "rollout", "accuracy", "command", "growth", "memory")
+THREADED = ("training", "rollout")
+HERE = Path(__file__).resolve().parent
+OUTPUT = HERE.parent / "outputs" / "bench.json"
+EXAMPLE = dict(hidden=(51, 51), T=999)
+
+
+def in_turns(contenders, repeats):
+    """Return the seconds of each contender's runs, taken in turns after one warm-up each."""
+    for run in contenders.values():
+        run()
+    times = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def network_and_parameters(hidden, dtype):
+    import numpy as np
+
+    from lstmcast.network.description import Network
+    from lstmcast.network.parameters import Parameters
+
+    network = Network("lstm", 1, tuple(hidden), (), 1)
+    parameters = Parameters(network, dtype)
+    parameters.initialize(network, np.random.default_rng(0))
+    return network, parameters
+
+
+def sines(B, T, dtype):
+    import numpy as np
+
+    phase = np.random.default_rng(1).uniform(0, 6, (B, 1, 1))
+    rows = np.sin(phase + np.arange(T + 1)[:, None] / 20).astype(dtype)
+    return np.ascontiguousarray(rows[:, :-1]), np.ascontiguousarray(rows[:, 1:])
+
+
+def engines(network, parameters):
+    from lstmcast.network.numpy_engine import NumpyEngine
+    from lstmcast.network.products import TorchProducts
+    from lstmcast.network.torch_engine import TorchEngine
+
+    return {
+        "lstmcast, NumPy engine": NumpyEngine(network, parameters, TorchProducts()),
+        "lstmcast, torch engine": TorchEngine(network, parameters),
+    }
+
+
+def agreed(network, gradient, peers, dtype):
+    """Refuse to time what does not compute the same."""
+    from peers import mismatch
+
+    for name, peer in peers.items():
+        error = mismatch(network, peer.gradient(), gradient)
+        if not error < (1e-9 if dtype == "float64" else 2e-3):
+            raise SystemExit(f"{name}: its gradient is off by {error:.1e}")
+
+
+def products_alone(network, engine, B, T):
+    """Return a function that does the matrix products of a training step, and nothing else."""
+    import numpy as np
+
+    products = engine._tape(T, B).products
+    dtype, jobs = engine.parameters.values.dtype, []
+    for layer, (D, H) in enumerate(pairwise((network.input_size, *network.hidden_sizes))):
+        shapes = [
+            (4 * H, D + 1 + H),
+            (D + 1 + H, B),
+            (4 * H, B),
+            (D * (layer > 0) + H, 4 * H),
+            (D * (layer > 0) + H, B),
+        ]
+        W, z, a, back, dz = (np.random.default_rng(0).standard_normal(shape).astype(dtype) for shape in shapes)
+        jobs.append(([products.wrap(array) for array in (W, z, a, back, dz)], a, z, np.zeros_like(W)))
+
+    def run():
+        for _ in range(T):
+            for (W, z, a, back, dz), da, signal, total in jobs:
+                products.multiply(W, z, a)
+                products.multiply(back, a, dz)
+                products.add_sum(total, da[None], signal[None])
+
+    return run
+
+
+def training(threads):
+    """A training step, loss and gradient, on the work of PyTorch's example."""
+    import numpy as np
+    from peers import Autograd, Batched, CellLoop, Fused, PerSample
+
+    from lstmcast.data.batches import Batch
+
+    for dtype in ("float64", "float32"):
+        for B in (97, 16):
+            network, parameters = network_and_parameters(EXAMPLE["hidden"], dtype)
+            made = engines(network, parameters)
+            inputs, targets = sines(B, EXAMPLE["T"], dtype)
+            batch = Batch(inputs, targets)
+            peers = {
+                "P1 nn.LSTMCell": Autograd(CellLoop, network, parameters),
+                "P2 nn.LSTM": Autograd(Fused, network, parameters),
+                "P4 batched NumPy": Batched(network, parameters),
+            }
+            slow = PerSample(network, parameters)
+            # P3 takes minutes: one sequence, times the number of sequences
+            made["lstmcast, NumPy engine"].loss_and_gradient(Batch(inputs[:1], targets[:1]))
+            slow(inputs[:1], targets[:1])
+            agreed(network, parameters.gradient, {"P3": slow}, dtype)
+            made["lstmcast, NumPy engine"].loss_and_gradient(batch)
+            gradient = parameters.gradient.copy()
+            for peer in peers.values():
+                peer(inputs, targets)
+            agreed(network, gradient, peers, dtype)
+            runs = {name: lambda e=engine: e.loss_and_gradient(batch) for name, engine in made.items()}
+            runs |= {name: lambda p=peer: p(inputs, targets) for name, peer in peers.items()}
+            runs["matrix products alone"] = products_alone(network, made["lstmcast, NumPy engine"], B, EXAMPLE["T"])
+            times = in_turns(runs, int(os.environ.get("REP", 3 if B == 97 else 5)))
+            if threads == 1:
+                start = time.perf_counter()
+                slow(inputs[:1], targets[:1])
+                times["P3 per sample, 1 sequence x B"] = [(time.perf_counter() - start) * B]
+            yield f"training step, {dtype}, batch {B}", "s", times
+            np.testing.assert_allclose(
+                made["lstmcast, torch engine"].parameters.gradient, gradient, rtol=1e-2, atol=1e-4
+            )
+
+
+def windows(_threads):
+    """An epoch of the windowed sine: hidden 1, 10 steps, 1,875 batches of 16, optimizer included."""
+    import torch
+    from peers import Autograd, CellLoop, PerSample
+
+    from lstmcast.builder import make_dataset, make_network_engine, make_trainer
+    from lstmcast.config.load import load
+
+    config = load("windowed-sine-tiny", ["training.batch_size=16", "training.loss=every_step", "data.timesteps=10"])
+    dataset = make_dataset(config)
+    trainer = make_trainer(config, dataset, make_network_engine(config, dataset.features))
+    network, parameters = network_and_parameters((1,), "float64")
+    inputs, targets = sines(16, 10, "float64")
+    cells, slow = Autograd(CellLoop, network, parameters), PerSample(network, parameters)
+    adam = torch.optim.Adam(cells.module.parameters(), 1e-3)
+    flat = torch.nn.Parameter(torch.from_numpy(parameters.values.copy()))
+    flat_adam, batches = torch.optim.Adam([flat], 1e-3), 100
+
+    def ours():
+        for _ in range(batches):
+            trainer.next(lambda: False)
+
+    def loop():
+        for _ in range(batches):
+            cells(inputs, targets)
+            adam.step()
+
+    def per_sample():
+        for _ in range(batches // 10):
+            slow(inputs, targets)
+            flat.grad = torch.from_numpy(slow.gradient())
+            flat_adam.step()
+
+    runs = {"lstmcast": ours, "P1 nn.LSTMCell": loop, "P3 per sample": per_sample}
+    times = in_turns(runs, 5)
+    scale = {"P3 per sample": 10}
+    times = {name: [t * 1875 / batches * scale.get(name, 1) for t in taken] for name, taken in times.items()}
+    yield "epoch of 1,875 small windows (from 100 batches)", "s", times
+
+
+def rollout(_threads):
+    """Forecasts of 1,000 steps, and training through 250 own predictions."""
+    import numpy as np
+    import torch
+    from peers import Autograd, CellLoop
+
+    from lstmcast.data.batches import Batch
+
+    network, parameters = network_and_parameters(EXAMPLE["hidden"], "float64")
+    made, cells = engines(network, parameters)["lstmcast, NumPy engine"], Autograd(CellLoop, network, parameters)
+    for B in (1, 3, 100):
+        inputs, _ = sines(B, 20, "float64")
+
+        def ours(inputs=inputs):
+            return np.stack(list(islice(made.stream(inputs), 1000)), axis=1)
+
+        def loop(inputs=inputs):
+            with torch.no_grad():
+                return cells.module(torch.from_numpy(inputs), future=999)[:, 19:].numpy()
+
+        np.testing.assert_allclose(ours(), loop(), rtol=1e-8, atol=1e-10)
+        yield f"rollout of 1,000 steps, batch {B}", "s", in_turns({"lstmcast": ours, "P1 nn.LSTMCell": loop}, 5)
+    inputs, targets = sines(16, 270, "float64")
+    batch = Batch(inputs, targets, feedback=np.broadcast_to(np.arange(270) >= 20, (16, 270)))
+    runs = {
+        "lstmcast": lambda: made.loss_and_gradient(batch),
+        "P1 nn.LSTMCell": lambda: cells(inputs, targets, warmup=20),
+    }
+    times = in_turns(runs, 5)
+    made.loss_and_gradient(batch)
+    agreed(network, parameters.gradient, {"P1": cells}, "float64")
+    yield "training through a rollout of 250 steps, batch 16", "s", times
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "lstmcast", *map(str, arguments)]
+
+
+def accuracy(_threads):
+    """From the start of the process to a rollout error of 0.03 over 1,000 steps, beside 300 passes of the example."""
+    from peers import Autograd, CellLoop
+
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        said = subprocess.run(
+            command("train", "--config", "sine-waves", "--output-dir", folder, "--json"),
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        seconds = time.perf_counter() - start
+    error = json.loads(said.stdout)["rollout"]["rmse"]["1000"]
+    name = f"lstmcast train --config sine-waves, error {error:.2g}"
+    network, parameters = network_and_parameters(EXAMPLE["hidden"], "float64")
+    cells = Autograd(CellLoop, network, parameters)
+    inputs, targets = sines(97, EXAMPLE["T"], "float64")
+    taken = in_turns({"pass": lambda: cells(inputs, targets)}, 10)["pass"]
+    yield "time to accuracy", "s", {name: [seconds], "P1, 300 passes (from 10)": [300 * t for t in taken]}
+
+
+SCRIPT = """
+import sys, numpy as np, torch
+from torch import nn
+torch.set_num_threads(1)
+state = torch.load(sys.argv[1])
+cells = [nn.LSTMCell(n, 51, dtype=torch.float64) for n in (1, 51)]
+linear = nn.Linear(51, 1, dtype=torch.float64)
+for module, values in zip([*cells, linear], state["modules"]):
+    module.load_state_dict(values)
+h = [None, None]
+rows = state["history"]
+with torch.no_grad():
+    y = None
+    for t in range(rows.shape[1] + 1000):
+        x = rows[:, t] if t < rows.shape[1] else y
+        for k, cell in enumerate(cells):
+            h[k] = cell(x, h[k])
+            x = h[k][0]
+        y = linear(x)
+        if t >= rows.shape[1] - 1:
+            print("\\n".join(f"{n},{t},{v}" for n, v in enumerate(y[:, 0].tolist())))
+"""
+
+
+def spent(arguments):
+    """Return the processor's seconds of a process and all that it started."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(arguments, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def trained(folder):
+    """Return the path of a run with the example's network, trained for one step."""
+    said = subprocess.run(
+        command(
+            "train", "--config", "pytorch-example-lbfgs", "--output-dir", folder, "--name", "run", "--quiet",
+            "training.steps=1", "optimizer.max_iterations=1",
+        ),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return said.stdout.strip()
+
+
+def command_line(_threads):
+    """The processor's seconds of whole commands, beside a script in torch that forecasts as far."""
+    import torch
+    from peers import Autograd, CellLoop
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = trained(folder)
+        network, parameters = network_and_parameters(EXAMPLE["hidden"], "float64")
+        module = Autograd(CellLoop, network, parameters).module
+        inputs, _ = sines(3, 1000, "float64")
+        modules = [part.state_dict() for part in (*module.cells, module.linear)]
+        weights, script = Path(folder, "weights.pt"), Path(folder, "forecast.py")
+        torch.save({"modules": modules, "history": torch.from_numpy(inputs)}, weights)
+        script.write_text(SCRIPT)
+        runs = {
+            "lstmcast --help": command("--help"),
+            "lstmcast predict --future 1000": command("predict", run, "--future", 1000),
+            "a script in torch": [sys.executable, str(script), str(weights)],
+        }
+        times = {name: [] for name in runs}
+        for turn in range(4):
+            for name, arguments in runs.items():
+                seconds = spent(arguments)
+                if turn:
+                    times[name].append(seconds)
+    yield "command line, processor's seconds", "s", times
+
+
+def growth(_threads):
+    """Exponents of the time in steps, batch and horizon: 1 is linear."""
+    import numpy as np
+
+    from lstmcast.data.batches import Batch
+
+    network, parameters = network_and_parameters(EXAMPLE["hidden"], "float64")
+    made = engines(network, parameters)["lstmcast, NumPy engine"]
+
+    def step(B, T):
+        batch = Batch(*sines(B, T, "float64"))
+        return lambda: made.loss_and_gradient(batch)
+
+    def forecast(horizon):
+        inputs, _ = sines(3, 20, "float64")
+        return lambda: sum(1 for _ in islice(made.stream(inputs), horizon))
+
+    cases = {
+        "steps T, batch 16": {T: step(16, T) for T in (250, 500, 1000, 2000)},
+        "batch B, 250 steps": {B: step(B, 250) for B in (32, 64, 128, 256)},
+        "horizon, batch 3": {horizon: forecast(horizon) for horizon in (500, 1000, 2000, 4000)},
+    }
+    for name, runs in cases.items():
+        times = {size: min(taken) for size, taken in in_turns(runs, 3).items()}
+        exponent = np.polyfit(np.log(list(times)), np.log(list(times.values())), 1)[0]
+        yield f"growth with {name}", "exponent", {"lstmcast": [exponent]}
+
+
+def peak(arguments):
+    """Return the largest memory of a process, in MiB, read as it ends."""
+    code = (
+        "import resource, runpy, sys; sys.argv = sys.argv[1:]\ntry: runpy.run_module('lstmcast', run_name='__main__')\n"
+    )
+    code += "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)"
+    said = subprocess.run(
+        [sys.executable, "-c", code, "lstmcast", *arguments], capture_output=True, text=True, check=True
+    )
+    return float(said.stderr.split()[-1])
+
+
+def memory(_threads):
+    """The memory of whole processes: one step of training on 100,000 steps, and forecasts of a million."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = trained(folder)
+        steps = {
+            name: [peak(["predict", run, "--future", future, "-o", str(Path(folder, f"{future}.csv"))])]
+            for name, future in (("a thousand steps", "1000"), ("a million steps", "1000000"))
+        }
+        yield "memory of lstmcast predict", "MiB", steps
+        long = ("--config", "pytorch-example-lbfgs", "--output-dir", folder, "--quiet", "training.steps=1",
+                "optimizer.max_iterations=1", "data.length=100001", "data.sequences=2", "data.test_sequences=1")  # fmt: skip
+        settings = {
+            "recomputed": ["model.recompute=true"],
+            "windows of 1,000": ["data.timesteps=1000", "training.batch_size=32"],
+        }
+        taken = {name: [peak(["train", *long, *more])] for name, more in settings.items()}
+        yield "memory of a training step on 100,000 steps", "MiB", taken
+
+
+MEASURES = {
+    "training": training, "windows": windows, "rollout": rollout, "accuracy": accuracy,
+    "command": command_line, "growth": growth, "memory": memory,
+}  # fmt: skip
+
+
+def work(threads, parts):
+    """Measure in this process, a line of JSON for each comparison."""
+    import torch
+
+    torch.set_num_threads(threads)
+    for part in parts:
+        for what, unit, times in MEASURES[part](threads):
+            print(json.dumps({"what": what, "unit": unit, "threads": threads, "times": times}), flush=True)
+
+
+def main(parts):
+    """Measure in one process a number of threads, print the table, write the file."""
+    from statistics import median
+
+    from rich.console import Console
+    from rich.table import Table
+
+    if os.getloadavg()[0] > 0.5:
+        print(f"the machine is not idle (load {os.getloadavg()[0]:.1f}): expect noise", file=sys.stderr)
+    rows = []
+    for threads in (1, min(2, os.cpu_count() or 1)):
+        wanted = [part for part in parts if threads == 1 or part in THREADED]
+        if not wanted or (threads == 1 and rows):
+            continue
+        variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        environment = os.environ | dict.fromkeys(variables, str(threads))
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__)), "--work", str(threads), *wanted],
+            env=environment, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        for line in process.stdout:
+            rows.append(json.loads(line))
+            print(f"measured: {rows[-1]['what']}, {threads} thread(s)", file=sys.stderr)
+        if process.wait():
+            raise SystemExit(process.returncode)
+    table = Table(title="lstmcast and its peers")
+    for column in ("what", "who"):
+        table.add_column(column)
+    for column in ("threads", "median", "fastest", "slowest", "unit", "times lstmcast's best"):
+        table.add_column(column, justify="right")
+    for what in dict.fromkeys(row["what"] for row in rows):
+        same = [row for row in rows if row["what"] == what]
+        ours = (
+            min(
+                median(taken)
+                for row in same
+                for name, taken in row["times"].items()
+                if name.startswith("lstmcast") or len(same[0]["times"]) == 1
+            )
+            if any(name.startswith("lstmcast") for row in same for name in row["times"])
+            else None
+        )
+        for row in same:
+            for name, taken in row["times"].items():
+                row.setdefault("medians", {})[name] = median(taken)
+                ratio = f"{median(taken) / ours:.2f}" if ours and row["unit"] == "s" else ""
+                numbers = (median(taken), min(taken), max(taken))
+                table.add_row(what, name, str(row["threads"]), *(f"{n:.4g}" for n in numbers), row["unit"], ratio)
+        table.add_section()
+    Console(width=150).print(table)
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(json.dumps({"schema_version": 1, "cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
+    print(OUTPUT)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--work"]:
+        sys.path.insert(0, str(HERE))
+        work(int(sys.argv[2]), sys.argv[3:])
+    elif unknown := set(sys.argv[1:]) - set(PARTS):
+        raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    else:
+        main(sys.argv[1:] or PARTS)
