@@ -147,12 +147,11 @@ def windows(_threads):
     import torch
     from peers import Autograd, CellLoop, PerSample
 
-    from lstmcast.builder import make_dataset, make_network_engine, make_trainer
+    from lstmcast.builder import make_dataset, make_trainers
     from lstmcast.config.load import load
 
     config = load("windowed-sine-tiny", ["training.batch_size=16", "training.loss=every_step", "data.timesteps=10"])
-    dataset = make_dataset(config)
-    trainer = make_trainer(config, dataset, make_network_engine(config, dataset.features))
+    trainer = make_trainers(config, make_dataset(config))[0]
     network, parameters = network_and_parameters((1,), "float64")
     inputs, targets = sines(16, 10, "float64")
     cells, slow = Autograd(CellLoop, network, parameters), PerSample(network, parameters)

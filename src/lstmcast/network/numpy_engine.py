@@ -24,9 +24,8 @@ from lstmcast.network.parameters import Parameters
 from lstmcast.network.products import NumpyProducts, Products
 from lstmcast.network.tape import LayerTape, Tape
 
-# numbers remembered at once where nothing is differentiated, and the steps of a rollout between two tidyings
-PIECE = 2**20
-STREAM = 64
+# numbers remembered at once where nothing is differentiated, and on the tape of a rollout: they stay in cache
+PIECE, STREAM = 2**20, 2**16
 # sequences from which on another library's products pay, though its calls take longer
 LARGE = 32
 
@@ -170,13 +169,15 @@ class NumpyEngine:
         """Read ``history`` (N, T, F), then yield one forecast ``(N paths, O)`` after another, without end."""
         outputs, states = self._read(history)
         # a tape of its own: there may be other streams, and batches in between
-        tape = self._new_tape(STREAM, len(history) * paths)
+        N = len(history) * paths
+        steps = max(1, min(64, STREAM // (self._cell.blocks * sum(self.network.hidden_sizes) * N)))
+        tape = self._new_tape(steps, N)
         weights = self._packed(tape.products)
         tape.set_states([np.repeat(state, paths, axis=1) for state in states])
         pending = [np.repeat(y.T, paths, axis=1) for y in outputs[:, -delay:].swapaxes(0, 1)]
-        y = np.zeros((STREAM, self.network.output_size, len(history) * paths), outputs.dtype)
+        y = np.zeros((steps, self.network.output_size, N), outputs.dtype)
         while True:
-            for t in range(STREAM):
+            for t in range(steps):
                 forecast = read(pending.pop(0).T)
                 tape.x[t, : forecast.shape[1]] = forecast.T
                 if known is not None:
@@ -186,7 +187,7 @@ class NumpyEngine:
                     self._step(weights, tape, t)
                     tape.head.forward(t, y)
                 pending.append(y[t].copy())
-            tape.set_states(list(tape.states(STREAM)))
+            tape.set_states(list(tape.states(steps)))
 
     def _packed(self, products: Products) -> list[Weights]:
         views, cell, wrap = self.parameters.views, self._cell, products.wrap
