@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint setup clean bench bench-doctor verdicts
+.PHONY: demo test lint setup clean bench bench-doctor verdicts faults
 
 setup: $(BIN)/.installed
 
@@ -33,6 +33,10 @@ bench-doctor: setup
 
 verdicts: setup
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/verdicts.py
+
+# everything that can go wrong, on purpose; prints how much was tried
+faults: setup
+	FAULTS=all OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m fault
 
 clean:
 	rm -rf .venv outputs .hypothesis .mypy_cache .ruff_cache .pytest_cache

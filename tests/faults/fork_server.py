@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -46,6 +47,9 @@ def signal_at(number: int, where: str, call: int, times: int = 1) -> None:
 
 def child(request: dict[str, Any]) -> None:
     output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    if "limit" in request:
+        # no limit holds for a pipe
+        output = os.popen(f"cat > '{request['output']}'", "w").fileno()
     os.dup2(output, 1)
     os.dup2(output, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
@@ -67,6 +71,10 @@ def child(request: dict[str, Any]) -> None:
             return run
 
         pipeline.Training._save, pipeline.Training._create = saved, created  # type: ignore[method-assign]
+    if "limit" in request:
+        # standard output is a file too: it may be as long as it likes only while it is short
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["limit"], request["limit"]))
     if "signal" in request:
         signal_at(*request["signal"])
     sys.argv = ["lstmcast", *request["arguments"]]

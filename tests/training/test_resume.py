@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
 
@@ -143,3 +146,32 @@ def test_a_step_that_is_stopped_within_is_undone_to_the_bit(make_trainer, go, op
     records += go(stopped, 6 - len(records))
     assert records == expected
     np.testing.assert_array_equal(stopped.engine.parameters.values, straight.engine.parameters.values)
+
+
+def digest(trainer, records, path):
+    """Return the SHA-256 of the parameters, the optimizer's and all other state, and of the metrics."""
+    trainer.state().save(path)
+    metrics = json.dumps([record.as_json() for record in records]).encode()
+    return hashlib.sha256(path.read_bytes() + metrics).hexdigest()
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_every_step_of_everything_resumes_to_the_same_sha256(
+    make_trainer, go, tmp_path, optimizer, schedule, engine, everything, count
+):
+    if not everything:
+        pytest.skip("FAULTS=all; the tests above take one step of each")
+    options = {"steps": STEPS, "initial_state_std": 0.1, "validation": {"every": 2}, "weight_average": 0.8}
+    options |= {"engine": engine, "rollout": {"steps": 3, "start": 0.5}}
+    straight = make_trainer(optimizer, schedule, **options)
+    records = []
+    for step in range(STEPS):
+        straight.state().save(tmp_path / str(step))
+        records += go(straight, 1)
+    expected = digest(straight, records, tmp_path / "end")
+    for step in range(STEPS):
+        resumed = make_trainer(optimizer, schedule, **options)
+        resumed.restore(Checkpoint.load(tmp_path / str(step), resumed.largest_state))
+        assert digest(resumed, records[:step] + go(resumed, STEPS - step), tmp_path / "again") == expected
+    count("resumes, bit-equal", STEPS)

@@ -18,6 +18,9 @@ from lstmcast.training.settings import TrainingSettings
 from lstmcast.training.stages import NextStage, Stage
 from lstmcast.training.trackers import TrackerName
 
+# a gigabyte
+MAX_VALUES = 2**27
+
 
 class Config(Document):
     """All that decides a training run: the same config on the same machine gives the same bytes."""
@@ -79,6 +82,9 @@ class Config(Document):
         held_out = getattr(self.generator, "validation_share", 0) or getattr(self.generator, "validation_sequences", 0)
         if len(set(self.tracker)) < len(self.tracker):
             yield "tracker", "the same tracker stands there twice"
+        values = getattr(self.generator, "sequences", 1) * getattr(self.generator, "length", 1)
+        if values > MAX_VALUES:
+            yield "data.length", f"{values:,} values in all; at most {MAX_VALUES:,} are generated"
         if getattr(data, "phase_seed", None) is not None and getattr(data, "phases", "") == "real":
             yield "data.phases", "phase_seed draws whole phases as the example does; leave it out for real ones"
         if training.early_stopping and not training.validation:
