@@ -23,7 +23,9 @@ class Head:
 
     def __init__(self, network: Network, views: Mapping[str, Array], h: Array, x: Array) -> None:
         T, _, B = h.shape
-        self._views = views
+        # views are made once: making them costs as much as a small product
+        layers = range(len(network.head_sizes) + 1)
+        self._layers = [(views[f"head.{k}.weight"], views[f"head.{k}.bias"][:, None]) for k in layers]
         self._inputs = [h, *(np.zeros((T, width, B), h.dtype) for width in network.head_sizes)]
         self._gradients = [np.zeros((T, width, B), h.dtype) for width in network.head_sizes]
         self._last_input = x[:, : network.output_size] if network.residual else None
@@ -31,10 +33,10 @@ class Head:
     def forward(self, where: int | slice, y: Array) -> None:
         """Write the predictions at ``where`` to those of y (T, O, B)."""
         last = len(self._inputs) - 1
-        for k, u in enumerate(self._inputs):
+        for k, (u, (W, b)) in enumerate(zip(self._inputs, self._layers, strict=True)):
             out = y if k == last else self._inputs[k + 1]
-            v = np.matmul(self._views[f"head.{k}.weight"], u[where], out=out[where])
-            v += self._views[f"head.{k}.bias"][:, None]
+            v = np.matmul(W, u[where], out=out[where])
+            v += b
             if k < last:
                 v *= v.real > 0
         if self._last_input is not None:
@@ -44,7 +46,7 @@ class Head:
         """Return dL/dh at ``where``, given dL/dy there, of dy (T, O, B)."""
         for k in range(len(self._inputs) - 1, -1, -1):
             dv = dy if k == len(self._gradients) else self._gradients[k]
-            du: Array = np.matmul(self._views[f"head.{k}.weight"].T, dv[where])
+            du: Array = np.matmul(self._layers[k][0].T, dv[where])
             if k:
                 np.multiply(du, self._inputs[k][where].real > 0, out=self._gradients[k - 1][where])
         return du
