@@ -38,6 +38,7 @@ def test_a_training_survives(trainings, unbroken, folder, error, for_good, every
         # what fails without consequence is the removal of a temporary file
         assert refusal is None or str(folder) in refusal
         assert refusal or disk.operations[-1][0] == "unlink" or trainings.result(run) == unbroken
+        assert for_good or trainings.temporaries(folder) == []
         if run.manifest.exists():
             trainings.resume(run)
             assert trainings.result(run) == unbroken

@@ -64,8 +64,8 @@ DEFECTS = {
     ),
     "a checksum of the arrays alone": (
         "training/checkpoints.py",
-        "hashlib.sha256(whole[: DIGEST.start])",
-        "hashlib.sha256()",
+        "digest.update(whole[DIGEST.stop :])",
+        'digest.update(whole[8 + int.from_bytes(whole[:8], "little") :])',
         f"{DAMAGE}::test_every_bit_counts",
     ),
     "no look at what is finite": ("training/checkpoints.py", "not np.isfinite(array).all()", "False", DAMAGE),

@@ -264,7 +264,7 @@ def test_a_folder_that_may_not_be_written(cli_main, config, folder, count):
 def test_what_a_kill_left_behind_goes_at_the_next_start(trainings, folder):
     run = trainings.start(folder)
     run.write_manifest(status="stopped")
-    dead = [run.path / ".run.json.01234567.tmp", run.last.parent / ".last.safetensors.89abcdef.tmp"]
+    dead = [run.path / ".loss.png.01234567.tmp", run.last.parent / ".other.safetensors.89abcdef.tmp"]
     mine = run.path / ".mine.tmp"
     for path in (*dead, mine):
         path.write_text("half")
