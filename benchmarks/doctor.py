@@ -33,7 +33,7 @@ from lstmcast.gradients.diagnose import Case, Doctor
 from lstmcast.gradients.examination import SIZES, Examination, examination
 from lstmcast.gradients.faults import compatible, same_formula
 from lstmcast.gradients.formulas import program
-from lstmcast.gradients.problem import CellKind, Model, OutputKind, Sizes, full_roles, random_data, shape_of
+from lstmcast.gradients.problem import GATES, CellKind, Model, OutputKind, Sizes, random_data, shape_of
 from lstmcast.gradients.process import Answers
 from lstmcast.gradients.reference import FAILURES, Fault, backward, forward
 from lstmcast.gradients.report import Report
@@ -453,7 +453,8 @@ def main() -> None:
     JOBS["right programs"] = lambda: [right_programs(40 if options.quick else 200)]
     for cell in CELLS:
         for output in OUTPUTS:
-            model = Model(cell, output, roles=full_roles(cell))
+            roles = [f"{kind}_{gate}" for kind in ("Wx", "Wh", "b") for gate in GATES[cell]]
+            model = Model(cell, output, roles=(*roles, "Wy", "by"))
             singles = [(fault,) for fault in random.Random(5).sample(catalogue(model), 40 if options.quick else 120)]
             for kind, chosen in (("single", singles), ("pair", pairs(model, 10 if options.quick else 20))):
                 name = f"{kind}, {cell}, {output}"

@@ -15,13 +15,19 @@ from lstmcast.gradients.diagnose import Case, Doctor
 from lstmcast.gradients.examination import SIZES
 from lstmcast.gradients.faults import compatible, same_formula
 from lstmcast.gradients.formulas import program
-from lstmcast.gradients.problem import Model, Sizes, full_roles, random_data, shape_of
+from lstmcast.gradients.problem import GATES, Model, Sizes, random_data, shape_of
 from lstmcast.gradients.reference import FAILURES, Fault, backward, forward
 from lstmcast.gradients.statements import rewritten, summed
 
 CELLS = ["lstm", "gru", "rnn"]
+
+
+def full_roles(cell: str, kinds: tuple[str, ...] = ("Wx", "Wh", "b")) -> tuple[str, ...]:
+    return (*(f"{kind}_{gate}" for kind in kinds for gate in GATES[cell]), "Wy", "by")
+
+
 MODELS = [
-    Model(cell, output, every, after, keeps, roles=full_roles(cell, second_bias=True))
+    Model(cell, output, every, after, keeps, roles=full_roles(cell, ("Wx", "Wh", "b", "bh")))
     for cell in CELLS
     for output in ("squared", "softmax")
     for every in (True, False)

@@ -6,7 +6,7 @@ import pytest
 
 # program, text of the line left wrong, found formula, expected formula
 FAULTS = [
-    ("windowed", "(out - y) / T", "dy = B / T * k * counted[t] * (p[t] - y[t])", "dy = k * counted[t] * (p[t] - y[t])"),
+    ("windowed", "(out - y) / T", "dy = B / T * k * (t == T - 1) * (p[t]", "dy = k * (t == T - 1) * (p[t]"),
     ("windowed", 'd["V"] = spread', "dWy += np.mean(h[t].T @ dy) * np.ones_like(dWy)", "dWy += h[t].T @ dy"),
     ("windowed", 'd["d"] = spread', "dby += np.mean(dy.sum(0)) * np.ones_like(dby)", "dby += dy.sum(0)"),
     ("windowed", 'd["W" + k]', "dWx_i += np.mean(x[t].T @ dai) * np.ones_like(dWx_i)", "dWx_i += x[t].T @ dai"),
@@ -14,7 +14,7 @@ FAULTS = [
     ("windowed", 'd["b" + k]', "db_i += np.mean(dai.sum(0)) * np.ones_like(db_i)", "db_i += dai.sum(0)"),
     ("windowed", "ga = h", "dai = di * sigmoid(h[t] @ Wh_i + x[t] @ Wx_i + b_i)", "dai = di * i[t] * (1 - i[t])"),
     ("windowed", 'delta[k] * p["U"', "dh_next = dai * Wh_i + daf * Wh_f", "dh_next = dai @ Wh_i.T + daf @ Wh_f.T"),
-    ("symbols", "first = source - 1", "dh = k * counted[t+1] * (p[t+1] - y[t+1]) @ Wy.T", "dh = dy @ Wy.T + dh_next"),
+    ("symbols", "first = source - 1", "dh = k * (p[t+1] - y[t+1]) @ Wy.T", "dh = dy @ Wy.T + dh_next"),
     ("symbols", "dc += dc * f[t]", "dc_next = dc * (1 + f[t])", "dc_next = dc * f[t]"),
     ("symbols", "np.dot(da[k]", "dWh_i += (h[t-1] * dai).sum()", "dWh_i += h[t-1].T @ dai"),
     ("symbols", "keep = 1", "buffers keep what the previous step's loss left in them", "all start as zeros"),
@@ -25,7 +25,7 @@ FAULTS = [
         "names",
         "dz[0, t] -= 1",
         "(np.arange(B) == 0)[:, None] * (np.arange(O) == t)",
-        "dy = k * counted[t] * (p[t] - y[t])",
+        "dy = k * (p[t] - y[t])",
     ),
     ("names", 'd["W1"] += 0', "dWx_h += 0", "dWx_h += x[t].T @ dah"),
     ("names", "dh_prev.T @ da", "dWh_h += dh_next.T @ dah", "dWh_h += h[t-1].T @ dah"),
@@ -86,7 +86,7 @@ def test_six_of_seven_faults_of_the_lstm_over_symbols_are_named(examined, progra
     report = examined(repaired(program("symbols"), *kept))
     found = " ; ".join(finding.found for finding in report.diagnosis)
     for formula in (
-        "counted[t+1]",
+        "dh = k * (p[t+1] - y[t+1]) @ Wy.T",
         "1 - c[t]**2",
         "do = dh * c[t]",
         "c[(t - 1) % T]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
     from lstmcast.gradients.report import Finding, Report
 
 
+ORACLES = {
+    "complex": "the complex step",
+    "central": "central differences",
+    "torch": "torch's autograd",
+    "all": "complex step, central differences and autograd",
+}
 NOTATION = """Notation: samples in rows; dz is the gradient of the loss with respect to z; x input, h state,
-c cell state, tc = tanh(c), p prediction, y target; da* of a gate's pre-activation; *_next goes on to the step before.
+c cell state, tc = tanh(c), p prediction, y target, k the factor in front of the loss; da* of a gate's pre-activation;
+*_next goes on to the step before.
 """
 
 
@@ -84,10 +92,13 @@ def _render(report: Report) -> None:
     show(_table(report))
     for number, finding in enumerate(report.diagnosis, 1):
         emit_text(_text(number, finding))
-    if any(" = " in finding.expected for finding in report.diagnosis):
+    if any("= " in finding.expected for finding in report.diagnosis):
         emit(NOTATION)
-    error = f"worst relative error {report.worst_relative_error:.2g}, against {report.oracle}"
-    if report.passed:
+    oracle = ORACLES.get(report.oracle, report.oracle)
+    error = f"worst relative error {report.worst_relative_error:.2g}, against {oracle}"
+    if isnan(report.worst_relative_error):
+        emit("failed: not every gradient is there to compare")
+    elif report.passed:
         emit(f"passed: {error}")
     elif all(result.passed for result in report.parameters.values()):
         emit(f"failed: see above; the gradients themselves are right ({error})")

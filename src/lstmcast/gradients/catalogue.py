@@ -22,7 +22,7 @@ def catalogue(model: Model) -> tuple[Fault, ...]:
         [
             *_loss_gradient(),
             *_head(),
-            *_schedules(right),
+            *_schedules(model),
             *_cell(model),
             *_activations(model, right),
             *_exchanged(model, right),
@@ -128,7 +128,8 @@ def _per_source(reach: int, afresh: bool = True, ascending: bool = False) -> Cal
     return steps
 
 
-def _schedules(right: Program) -> Iterator[Fault]:
+def _schedules(model: Model) -> Iterator[Fault]:
+    right = program(model)
     for reach in (1, 2, 3):
         yield _steps(f"each step's loss is followed back for {reach} step(s) only", _per_source(reach))
     for ascending in (False, True):
@@ -137,6 +138,11 @@ def _schedules(right: Program) -> Iterator[Fault]:
             _per_source(10**6, afresh=False, ascending=ascending),
         )
     yield _steps("the loop runs forwards in time", lambda T: [(t, None, False) for t in range(T)])
+    if not model.every:
+        # as from a list of steps that nobody has reversed
+        enters = {"dh": "dh = (t == 0) * k * (p[T-1] - y[T-1]) @ Wy.T + dh_next"}
+        words = "the loop runs forwards in time, beginning with the gradient of the last step's loss"
+        yield Fault("steps", words, enters, lambda T: [(t, None, False) for t in range(T)])
     yield _steps("the last step is left out", lambda T: [(t, None, False) for t in reversed(range(T - 1))])
     yield _steps("the first step is left out", lambda T: [(t, None, False) for t in range(T - 1, 0, -1)])
     yield _steps("every second step is left out", lambda T: [(t, None, False) for t in range(T - 1, -1, -2)])

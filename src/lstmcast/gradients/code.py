@@ -19,7 +19,7 @@ from lstmcast.gradients.adapter import Adapter
 from lstmcast.gradients.diagnose import Case, Doctor
 from lstmcast.gradients.examination import SINGLE, Examination, Trial, examination, fitted, is_single
 from lstmcast.gradients.layout import Layout
-from lstmcast.gradients.problem import Sizes
+from lstmcast.gradients.problem import GATES, Sizes
 from lstmcast.gradients.process import Answers, ask, described
 from lstmcast.gradients.reference import SLIPS, Gradients
 from lstmcast.gradients.report import Finding, ParameterResult, Report
@@ -49,6 +49,7 @@ def check_code(file: Path, time_limit: float = 60.0, diagnose: bool = True) -> R
     report = judge(file, adapter, asked, answers, diagnose)
     if report is not None:
         return report
+    said = _misdeclared(adapter, asked, answers)
     # the forward pass is unknown: its slopes are all there is
     report = numeric.check(file, adapter, asked, left)
     findings = [
@@ -61,7 +62,7 @@ def check_code(file: Path, time_limit: float = 60.0, diagnose: bool = True) -> R
         report,
         passed=report.passed and not findings,
         diagnosis=(*findings, *report.diagnosis),
-        notes=(*conduct.notes(answers), *report.notes),
+        notes=(*conduct.notes(answers), *report.notes, *said),
     )
 
 
@@ -87,6 +88,21 @@ def slips(adapter: Adapter, asked: Examination, answers: Answers) -> list[Findin
             if fitted(adapter, *_fitting(asked, answers), slip) is not None:
                 evidence = "with this mistake, the reference's loss is yours on three problems"
                 return [Finding("the forward pass", found, expected, evidence)]
+    return []
+
+
+def _misdeclared(adapter: Adapter, asked: Examination, answers: Answers) -> list[str]:
+    """Say which key of the adapter, if it were another, would make the loss one that the reference knows."""
+    others: dict[str, Adapter] = {
+        "cell": replace(adapter, cells=tuple(cell for cell in GATES if cell not in adapter.cells)),
+        "output": replace(adapter, output="squared" if adapter.output == "softmax" else "softmax"),
+    }
+    if adapter.every is not None and "T" in adapter.y:
+        others["loss"] = replace(adapter, every=not adapter.every)
+    for key, other in others.items():
+        if found := fitted(other, *_fitting(asked, answers)):
+            value = {"cell": found.model.cell, "output": other.output, "loss": "every" if other.every else "last"}[key]
+            return [f"with '{key}': '{value}' in {adapters.NAME} the loss would be known, and mistakes could be named"]
     return []
 
 
@@ -125,8 +141,8 @@ def judge(file: Path, adapter: Adapter, asked: Examination, answers: Answers, di
         if any(case.wrong(()) for case in rest):
             doctor = Doctor(found.model, rest)
             findings += wording.explained(found, doctor, doctor.diagnose())
-    errors = [result.relative_error for result in parameters.values() if not np.isnan(result.relative_error)]
-    worst = max(errors, default=float("nan"))
+    # nan if there is a parameter of which nothing could be compared
+    worst = float(np.max([result.relative_error for result in parameters.values()]))
     if wrong and diagnose and not findings:
         findings.append(wording.imprecise(worst))
     return Report(
@@ -214,6 +230,8 @@ def _refuse_failures(file: Path, asked: Examination, answers: Answers) -> None:
                 "NameError": f"only definitions are executed; lines {lines} were skipped" if lines else None,
                 "ValueError": "B, T, D, H and O vary: is one of them fixed in the code ('sizes'), or are axes others?",
             }
+            if not error["line"]:
+                hints["TypeError"] = f"the arguments are params, x, y, and a state for each in {adapters.NAME}['state']"
             sizes = asked.trials[number].problem.sizes
             raise InvalidError(f"{described(file, error)} (on a problem with {sizes})", hints.get(error["type"]))
     losses = [np.real(value) for value in answers.losses[asked.losses] if value is not None]
@@ -237,6 +255,8 @@ def exceptions(file: Path, asked: Examination, answers: Answers, right: bool = F
         evidence += f"; it runs only where {condition}"
         if right:
             evidence += ", and all gradients are right there: the formulas are right, a shape or an index is not"
+        if condition == "D = O":
+            evidence += f"; if inputs and outputs are the same by right, write D for O in {adapters.NAME}"
     return [Finding("an exception", described(file, error), "a result", evidence)]
 
 
@@ -265,7 +285,8 @@ def _complaints(trials: Sequence[Trial], given: Sequence[Mapping[str, Array]]) -
         for name, array in trial.arrays.items() if own else ():
             if _fits(own, name, array):
                 continue
-            what = f"there is no gradient for {name}"
+            unknown = ", ".join(key for key in own if key not in trial.arrays)
+            what = f"there is no gradient for {name}" + (f", but for {unknown}" if unknown else "")
             if name in own:
                 shape = own[name].shape
                 what = f"the gradient of {name} has shape {shape}"

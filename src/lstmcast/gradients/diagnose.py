@@ -21,7 +21,17 @@ from lstmcast.arrays import Array
 from lstmcast.gradients import locate
 from lstmcast.gradients.catalogue import catalogue
 from lstmcast.gradients.derived import derived
-from lstmcast.gradients.faults import Faults, compatible, price, reach, reach_of_label, revised, same_formula, times
+from lstmcast.gradients.faults import (
+    Faults,
+    compatible,
+    price,
+    reach,
+    reach_of_label,
+    revised,
+    same_formula,
+    terms,
+    times,
+)
 from lstmcast.gradients.formulas import program
 from lstmcast.gradients.problem import Model, Problem
 from lstmcast.gradients.reference import FAILURES, Fault, Gradients, Tape, backward, forward
@@ -238,18 +248,20 @@ class Doctor:
         return derived(self.model)
 
     def _scaled(self, faults: Faults, stage: Stage) -> Iterable[Fault]:
-        """Fit a constant factor to each statement, or some alike: gradients are linear in it, with one step or two."""
+        """Fit a factor to each statement, some alike, or a term: gradients are linear in it, with one step or two."""
         case, lines = stage[0], dict(self.right)
         for fault in faults:
             lines.update(fault.changes)
         needed = sorted(case.wrong(faults))
         present = self._gradients(case, faults, needed)
         own = np.concatenate([case.gradients[role].ravel() for role in needed]) if needed else np.zeros(0)
-        sets = [[label] for label in lines] + [[f"d{role}" for role in some] for some in groups(self.model).values()]
-        for labels in sets:
+        sets: list[tuple[list[str], int | None]] = [([label], None) for label in lines]
+        sets += [([f"d{role}" for role in some], None) for some in groups(self.model).values()]
+        sets += [([label], term) for label, text in self.right.items() if lines[label] == text for term in terms(text)]
+        for labels, term in sets:
             if any(";" in lines[label] for label in labels):
                 continue
-            nothing = Fault(labels[0], "", {label: times(lines[label], "0") for label in labels})
+            nothing = Fault(labels[0], "", {label: times(lines[label], "0", term) for label in labels})
             without = self._gradients(case, (*faults, nothing), needed)
             if present is None or without is None:
                 continue
@@ -257,7 +269,7 @@ class Doctor:
             power = float(part @ part)
             factor = float((own - without) @ part) / power if power > 1e-12 * case.scale**2 else 1.0
             if np.isfinite(factor) and abs(factor - 1) > TOLERANCE:
-                texts = {label: times(lines[label], f"{factor:.10g}") for label in labels}
+                texts = {label: times(lines[label], f"{factor:.10g}", term) for label in labels}
                 slot = labels[0] if len(labels) == 1 else "sums"
                 yield Fault(slot, f"multiplied by {factor:.6g}", texts, known=False)
 

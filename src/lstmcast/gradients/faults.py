@@ -23,10 +23,20 @@ def compatible(faults: Faults) -> bool:
     return len(set(labels)) == len(labels) and sum(fault.schedule is not None for fault in faults) <= 1
 
 
-def times(statement: str, factor: str) -> str:
-    """Return a statement with its right side multiplied by a factor."""
+def times(statement: str, factor: str, term: int | None = None) -> str:
+    """Return a statement with its right side, or one of its `terms`, multiplied by a factor."""
     head, sign, right = re.split(r" (\+=|-=|=) ", statement, maxsplit=1)
-    return f"{head} {sign} {factor} * ({right})"
+    parts = right.split(" + ")
+    if term is None:
+        return f"{head} {sign} {factor} * ({right})"
+    parts[term] = f"{factor} * {parts[term]}"
+    return f"{head} {sign} {' + '.join(parts)}"
+
+
+def terms(statement: str) -> range:
+    """Return the numbers of a right statement's terms, if it is a sum."""
+    count = statement.count(" + ") + 1
+    return range(count if count > 1 else 0)
 
 
 def revised(faults: Faults, fault: Fault) -> Faults:

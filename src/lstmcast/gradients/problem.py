@@ -80,12 +80,6 @@ class Problem:
     parameters: Mapping[str, Array] = field(default_factory=dict)
 
 
-def full_roles(cell: CellKind, second_bias: bool = False) -> tuple[str, ...]:
-    """Return all roles that a cell's parameters can have."""
-    kinds = ("Wx", "Wh", "b", "bh") if second_bias else ("Wx", "Wh", "b")
-    return (*(f"{kind}_{gate}" for kind in kinds for gate in GATES[cell]), "Wy", "by")
-
-
 def shape_of(role: str, sizes: Sizes) -> tuple[int, ...]:
     """Return the canonical shape of a parameter: weights are ``(in, out)``."""
     kind = role.partition("_")[0]

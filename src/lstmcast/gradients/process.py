@@ -145,7 +145,14 @@ def _run(folder: Path, file: Path, limit: float) -> None:
     if not (folder / "answer.json").exists():
         said = (folder / "stderr").read_text(encoding="utf-8", errors="replace").strip()
         last = said.splitlines()[-1:] or ["no message"]
-        raise InvalidError(f"{file}: its process ended with code {process.returncode}: {last[0]}")
+        raise InvalidError(f"{file}: its process ended with {_ending(process.returncode)}: {last[0]}")
+
+
+def _ending(code: int) -> str:
+    """Return an exit status in words; it is negative for a signal."""
+    with suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"code {code}"
 
 
 def described(file: Path, error: Mapping[str, Any]) -> str:

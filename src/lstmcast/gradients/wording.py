@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import product
 
@@ -45,6 +46,17 @@ def role_in_words(role: str) -> str:
     return f"gate {gate}, {KINDS[kind]}" if gate else KINDS[kind]
 
 
+def _grouped(roles: Sequence[str]) -> str:
+    """Return roles in words, those of a kind together."""
+    kinds: dict[str, list[str]] = {}
+    for kind, _, gate in (role.partition("_") for role in roles):
+        kinds.setdefault(kind, []).append(gate)
+    return "; ".join(
+        KINDS[kind] + (f" of gate{'s' if len(gates) > 1 else ''} {', '.join(gates)}" if gates[0] else "")
+        for kind, gates in kinds.items()
+    )
+
+
 def inferred(layout: Layout, cases: Sequence[Case]) -> list[str]:
     """Return what was inferred from shapes and losses."""
     model = layout.model
@@ -84,7 +96,7 @@ def scale(
 
         if all(np.isclose(value, k(sizes), rtol=1e-4 if single else 1e-6) for sizes, value in found):
             divisors = [name for name, there in zip("BTO", used, strict=True) if there]
-            below = f" / ({' '.join(divisors)})" if divisors else ""
+            below = " / " + (f"({' '.join(divisors)})" if len(divisors) > 1 else divisors[0]) if divisors else ""
             return f"{'' if factor == 1 else f'{factor:g} '}{what}{below}", k
     return None
 
@@ -106,25 +118,33 @@ def explained(layout: Layout, doctor: Doctor, diagnosis: Diagnosis) -> list[Find
     if len(best) > 1:
         proof += f", together with the other{'s' if len(best) > 2 else ''}"
     proof += _when(doctor)
-    return [_finding(layout, doctor, fault, proof + _instead(fault, best, others)) for fault in best]
+    return [_finding(layout, doctor, fault, proof + _instead(fault, best, others, layout.model)) for fault in best]
 
 
-def _instead(fault: Fault, best: Faults, others: Sequence[Faults]) -> str:
+def _instead(fault: Fault, best: Faults, others: Sequence[Faults], model: Model) -> str:
     """Say which other mistakes would do as well, in the place of one."""
-    new = [_formula(other) for faults in others for other in faults if other not in best]
+    new = [_formula(other, model) for faults in others for other in faults if other not in best]
     alike = [text for text in new if text.partition(" ")[0] in (*fault.changes, "") or len(best) == 1]
     same = dict.fromkeys(alike)
     return f"; equally well: {'; or '.join(list(same)[:3])}" if same else ""
 
 
-def _formula(fault: Fault) -> str:
-    return next(iter(fault.changes.values())) if fault.changes else fault.words
+def _formula(fault: Fault, model: Model) -> str:
+    return _shown(next(iter(fault.changes.values())), model) if fault.changes else fault.words
+
+
+def _shown(formula: str, model: Model) -> str:
+    """Return a formula as people write it: without terms that are 0, or factors that are 1."""
+    if model.every:
+        formula = re.sub(r"counted\[.*?\] \* ", "", formula)
+    formula = re.sub(r"counted\[(.*?)\]", r"(\1 == T - 1)", formula)
+    return re.sub(r"(?<== )0 \* \w+( \+ |$)", lambda match: "" if match[1] else "0", formula)
 
 
 def _finding(layout: Layout, doctor: Doctor, fault: Fault, proof: str) -> Finding:
     labels = list(fault.changes)
     slot = SLOTS.get(fault.slot) or _slot(fault.slot)
-    if not labels:
+    if fault.schedule or not labels:
         return Finding(slot, fault.words, "all start as zeros; then t = T-1 … 0, once, all losses together", proof)
     first = labels[0]
     more = f"  (likewise {', '.join(labels[1:])})" if len(labels) > 1 else ""
@@ -134,7 +154,8 @@ def _finding(layout: Layout, doctor: Doctor, fault: Fault, proof: str) -> Findin
     ]
     where = f"; {arrays[0]}" if arrays else ""
     evidence = f"{words}{proof}{where}"
-    return Finding(slot, fault.changes[first] + more, doctor.right[first] + more, evidence)
+    found, expected = _shown(fault.changes[first], layout.model), _shown(doctor.right[first], layout.model)
+    return Finding(slot, found + more, expected + more, evidence)
 
 
 def _slot(label: str) -> str:
@@ -179,7 +200,7 @@ def located(doctor: Doctor, diagnosis: Diagnosis) -> Finding:
     seen = {role for case in stage for role in case.gradients if case.reference[role].any()}
     right = [role for role in doctor.model.roles if role in seen - wrong]
     evidence = "wrong already with one step" if first == 1 else f"right with fewer steps, wrong from {first} steps on"
-    evidence += f"; right for: {', '.join(map(role_in_words, right)) or 'none'}; no known mistake reproduces them"
+    evidence += f"; right for: {_grouped(right) or 'none'}; no known mistake reproduces them"
     lines = [doctor.right[label] for label in diagnosis.suspects]
     if lines:
         evidence += "; with other values in one of these formulas, whichever, they would be reproduced"
@@ -187,12 +208,12 @@ def located(doctor: Doctor, diagnosis: Diagnosis) -> Finding:
         evidence += "; no single formula can be all that is wrong"
         lines = _concerned(doctor, roles, first)
     if diagnosis.partial:
-        some = ", ".join(_formula(fault) for fault in diagnosis.partial)
+        some = ", ".join(_formula(fault, doctor.model) for fault in diagnosis.partial)
         evidence += f"; a part of it (not necessarily the right part) is reproduced by {some}"
     return Finding(
         "local formula" if first == 1 else "path back through time",
-        f"the gradient is wrong for: {', '.join(map(role_in_words, roles))}",
-        "\n".join(lines),
+        f"the gradient is wrong for: {_grouped(roles)}",
+        "\n".join(_shown(line, doctor.model) for line in lines),
         evidence,
     )
 

@@ -9,7 +9,7 @@ import ast
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -79,16 +79,23 @@ class Subject:
         result = space["grads"](*own) if "grads" in space else space["loss_and_grads"](*own)[1]
         if not isinstance(result, Mapping):
             names = self._gradients or list(arguments[0])
+            if not isinstance(result, Sequence):
+                raise AdapterError(f"the gradients are a {type(result).__name__}; return a dict or a list of arrays")
             if len(result) != len(names):
                 raise AdapterError(f"there are {len(result)} gradients for {len(names)} names: {', '.join(names)}")
             result = dict(zip(names, result, strict=True))
+        # many call W's gradient dW
+        result = {name: result[f"d{name}"] for name in arguments[0] if f"d{name}" in result} | dict(result)
         # copies: a program may keep the buffers and write into them again
-        return {name: np.array(_array(value)) for name, value in result.items()}
+        return {str(name): np.array(_array(value)) for name, value in result.items() if value is not None}
 
     def trace(self, space: Mapping[str, Any], arguments: list[Any]) -> dict[str, Any]:
         """Return what the program's own ``trace`` shows of its steps, as arrays by name."""
         if "trace" not in space:
-            raise AdapterError("there is no function trace(params, x, y) that returns gates and states by name")
+            raise AdapterError(
+                "there is no function trace that takes what loss takes and returns gates and states by name"
+                " (the template for the LSTM has one)"
+            )
         shown = space["trace"](*self._own(arguments))
         if not isinstance(shown, Mapping):
             raise AdapterError(f"trace returns a {type(shown).__name__}; it must be a dict of arrays by name")
@@ -120,7 +127,7 @@ class AdapterError(Exception):
 
 def _array(value: Any) -> Any:
     if value is None:
-        raise AdapterError("a gradient or loss is None")
+        raise AdapterError("the loss is None, or a part of what trace or data returns")
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
     array = np.asarray(value)
@@ -150,7 +157,7 @@ def answer(subject: Subject, calls: list[dict[str, Any]], problem: Callable[[int
                     answers.append({"grads": subject.trace(subject.fresh(), arguments)})
                 else:
                     answers.append({"grads": subject.grads(subject.fresh(), arguments)})
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             answers.append({"error": explain(error, subject._file)})
     return answers
 
@@ -189,7 +196,7 @@ def probe(subject: Subject, problem: Callable[[int], list[Any]]) -> dict[str, An
         found["single"] = bool(
             np.asarray(losses[0]).dtype == np.float32 or any(value.dtype == np.float32 for value in first.values())
         )
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         found["error"] = explain(error, subject._file)
     return found
 
@@ -279,7 +286,7 @@ def main(folder: Path) -> None:
             try:
                 inputs, targets = (_array(value) for value in subject.fresh()["data"]())
                 arrays["data/inputs"], arrays["data/targets"] = inputs, targets
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 result["data_error"] = explain(error, file)
     np.savez(folder / "answer.npz", **arrays)
     (folder / "answer.json").write_text(json.dumps(result), encoding="utf-8")
