@@ -317,6 +317,12 @@ def test_overwritten_arguments_are_noticed(examined) -> None:
     )
     report = examined(text)
     assert any("overwrite their arguments: h" in finding.found for finding in report.diagnosis)
+    in_torch = (PROGRAMS / "unseen_lstm_torch.py").read_text()
+    assert examined(in_torch).passed
+    line = "    return 0.5 * ((forward(params, x, h, c)[-1] - y) ** 2).sum()\n"
+    assert line in in_torch
+    begun = in_torch.replace(line, f"{line.replace('return', 'value =')}    x.mul_(1.5)\n    return value\n")
+    assert any("overwrite their arguments: x" in finding.found for finding in examined(begun).diagnosis)
 
 
 SINGLE = """

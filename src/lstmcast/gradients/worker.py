@@ -113,7 +113,8 @@ class Subject:
         import torch
 
         def tensor(value: Any) -> Any:
-            return torch.from_numpy(np.array(value))
+            # not a copy: what the program writes into it is to be seen
+            return torch.from_numpy(np.asarray(value))
 
         return [
             {name: tensor(v) for name, v in item.items()} if isinstance(item, dict) else tensor(item)
