@@ -140,7 +140,8 @@ def test_validate_finds_no_file(cli):
 def test_schema(cli):
     schema = cli("config", "schema").done().json
     assert schema["$schema"].startswith("https://json-schema.org/")
-    assert schema["properties"].keys() == {"seed", "data", "model", "optimizer", "schedule", "training", "tracker"}
+    sections = {"data", "model", "optimizer", "schedule", "training", "then"}
+    assert schema["properties"].keys() == {"seed", "tracker", *sections}
     assert schema["additionalProperties"] is False
     kinds = schema["properties"]["data"]["discriminator"]["mapping"]
     assert kinds.keys() >= {"windowed_sine", "sine_bank", "random_segments", "series"}

@@ -18,27 +18,30 @@ SMALL = {
 
 
 def shrink(config):
-    """Return overrides that make a config small in every direction and keep its kind of everything."""
-    data, model, training = config.data, config.model, config.training
-    yield from ("training.steps=2", "training.epochs=null", *SMALL[data.kind])
+    """Yield overrides that make a config small in every direction and keep its kind of everything."""
+    data, model = config.data, config.model
+    yield from SMALL[data.kind]
     if data.kind == "sine_bank":
         yield f"data.sequences={data.test_sequences + data.validation_sequences + 2}"
     if (getattr(data, "timesteps", None) or 0) > 20:
         yield "data.timesteps=20"
     yield f"model.hidden_sizes={[3] * len(model.hidden_sizes)}"
     yield f"model.head_sizes={[3] * len(model.head_sizes)}"
-    if config.optimizer.kind == "lbfgs":
-        yield "optimizer.max_iterations=2"
-    if config.schedule.warmup_steps:
-        yield "schedule.warmup_steps=1"
-    if getattr(config.schedule, "length", None):
-        yield "schedule.length=null"
-    yield f"training.warmup={min(training.warmup, 2)}"
-    if training.batch_size:
-        yield "training.batch_size=2"
-    if training.rollout:
-        yield "training.rollout.steps=2"
-    if training.validation:
+    for stage in config.stages:
+        key, training = stage.key, stage.training
+        yield from (f"{key}training.steps=2", f"{key}training.epochs=null")
+        if stage.optimizer.kind == "lbfgs":
+            yield f"{key}optimizer.max_iterations=2"
+        if stage.schedule.warmup_steps:
+            yield f"{key}schedule.warmup_steps=1"
+        if getattr(stage.schedule, "length", None):
+            yield f"{key}schedule.length=null"
+        yield f"{key}training.warmup={min(training.warmup, 2)}"
+        if training.batch_size:
+            yield f"{key}training.batch_size=2"
+        if training.rollout:
+            yield f"{key}training.rollout={{steps: 2}}"
+    if config.training.validation:
         yield from ("training.validation.every=1", "training.validation.horizon=2")
 
 
@@ -49,9 +52,10 @@ def test_trains_and_forecasts(cli, tmp_path, name):
     outcome = cli(*arguments, *shrink(config)).done()
     assert "warning: the plots" not in outcome.err
     document = outcome.json
-    assert (document["status"], document["steps"]) == ("finished", 2)
+    steps = 2 * len(config.stages)
+    assert (document["status"], document["steps"]) == ("finished", steps)
     assert document["baselines"]
-    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == steps
     small = load(str(tmp_path / "run" / "config.yaml"))
     for section in ("data", "optimizer", "schedule"):
         assert getattr(small, section).kind == getattr(config, section).kind
