@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint setup clean bench bench-doctor verdicts faults
+.PHONY: demo test lint setup clean bench bench-doctor verdicts faults recipes
 
 setup: $(BIN)/.installed
 
@@ -27,9 +27,13 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/speed.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/recipes.py --quick
 
 bench-doctor: setup
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/doctor.py
+
+recipes: setup
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/recipes.py
 
 verdicts: setup
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/verdicts.py
