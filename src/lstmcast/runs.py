@@ -345,6 +345,8 @@ def find(reference: str, output_dir: Path) -> Run:
         with suppress(OSError, ValueError):  # a name may be too long, or hold a NUL
             if (path / "run.json").is_file():
                 return Run(path)
+            if (path / SWEEP).is_file():
+                raise NotFoundError(f"{path} is a sweep, not a run", f"its best run: lstmcast sweep best {path}")
     import difflib
 
     near = difflib.get_close_matches(reference, [run.name for run, _ in all_runs(output_dir)], n=1)

@@ -14,6 +14,9 @@ from types import FrameType
 
 from lstmcast.errors import ExitCode
 
+# seconds within which a second signal is the first one's echo: timeout, for one, signals us and then our whole group
+ECHO = 0.5
+
 
 class StoppedAtOnce(BaseException):
     """A signal came where nothing has to be saved; no ``except Exception`` may take it for a failure."""
@@ -27,6 +30,7 @@ class StopRequest:
     also: Callable[[], bool] = lambda: False
     exit_code: ExitCode | None = field(default=None, init=False)
     _at_once: bool = field(default=False, init=False)
+    _heard: float | None = field(default=None, init=False)
 
     def __call__(self) -> bool:
         """Look at the clock, the signals so far and ``also``."""
@@ -37,6 +41,10 @@ class StopRequest:
         return self.exit_code is not None
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._heard is not None and now - self._heard < ECHO:
+            return
+        self._heard = now
         code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.STOPPED
         if self.exit_code is not None and not self._at_once:
             # the second time; print() might be interrupted in the middle of itself

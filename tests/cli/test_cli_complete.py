@@ -25,6 +25,8 @@ def folder(sines, tmp_path_factory):
     for name in ("outputs/waves-a", "outputs/waves-b", "outputs/study/trial-1"):
         shutil.copytree(sines.path, folder / name)
     (folder / "outputs" / "waves-not-a-run").mkdir()
+    (folder / "outputs" / "swept").mkdir()
+    (folder / "outputs" / "swept" / "sweep.json").write_text("{}")
     (folder / "my.yaml").write_text("seed: 0\n")
     return folder
 
@@ -45,6 +47,7 @@ def bash(folder, *words):
     [
         (["predict", "wa"], ["waves-a", "waves-b"]),
         (["report", "st"], ["study"]),
+        (["sweep", "best", ""], ["latest", "swept"]),
         (["evaluate", "outputs/study/"], ["outputs/study/trial-1/"]),
         (["train", "--config", "sine"], ["sine-waves"]),
         (["train", "--config", "x", "optimizer.k"], ["optimizer.kind=", "optimizer.kind=adam", "optimizer.kind=adamw"]),

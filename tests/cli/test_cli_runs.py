@@ -133,3 +133,14 @@ def test_what_a_run_was_made_of(cli, sines, tmp_path):
 )
 def test_wrong_conditions(cli, outputs, option, value, needle):
     cli("runs", "--output-dir", outputs, option, value).refused(2, option, needle)
+
+
+def test_where_a_sweeps_runs_are(cli, outputs):
+    sweep = outputs / "s"
+    sweep.mkdir()
+    (sweep / "sweep.json").write_text("{}")
+    shutil.copytree(outputs / "a", sweep / "trial-001")
+    assert cli("runs", "--output-dir", outputs, "--where", "seed=-1").done().err.endswith(f"--output-dir {sweep}\n")
+    found = cli("evaluate", sweep, "--output-dir", outputs)
+    assert found.code == 4
+    assert f"lstmcast sweep best {sweep}" in found.err

@@ -22,6 +22,7 @@ from typer.main import get_command
 
 from lstmcast import cli, pipeline, runs
 from lstmcast.reports import plots  # noqa: F401
+from lstmcast.stop import ECHO
 
 
 def signal_at(number: int, where: str, call: int, times: int = 1) -> None:
@@ -38,7 +39,9 @@ def signal_at(number: int, where: str, call: int, times: int = 1) -> None:
         calls += 1
         if calls == call:
             os.write(1, f"signalled at {time.monotonic()}\n".encode())
-            for _ in range(times):
+            for time_ in range(times):
+                # one that comes at once is the first one's echo
+                time.sleep(2 * ECHO * time_)
                 os.kill(os.getpid(), number)
         return function(*arguments, **options)
 

@@ -49,7 +49,7 @@ def start(*arguments):
 
 
 def finish(process, code=0):
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
     assert "Traceback" not in err
     return out, err
@@ -72,7 +72,7 @@ def results(sweep):
     return found, {path.parent.name: path.read_bytes() for path in sweep.glob("trial-*/forecast.csv")}
 
 
-def wait_for(condition, process, seconds=60):
+def wait_for(condition, process, seconds=300):
     """Wait until something has happened while a process runs."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -40,6 +40,9 @@ def test_a_killed_process_costs_one_trial_and_an_interrupted_sweep_goes_on(files
     program.kill(program.wait_for(lambda: halfway(program, sweep / "trial-002"), process))
     # the other one goes on, and the next trial begins
     program.wait_for(lambda: halfway(program, sweep / "trial-003"), process)
+    # as timeout does: the process, and at once its group
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = program.finish(process, 130)
     assert "hint: go on with: lstmcast sweep run spec.yaml --name s --resume" in err
@@ -94,7 +97,7 @@ def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(files, program):
     worker = program.wait_for(lambda: halfway(program, sweep / "trial-001"), process)
     program.kill(process.pid)
     process.communicate()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while Path(f"/proc/{worker}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -92,6 +92,10 @@ parameters: {optimizer.learning_rate: {from: 1e-4, to: 1e-1, log: true}, model.h
     [
         ("base: base.yaml\nparametres: {}", ["spec.yaml:2: parametres: no such key", "did you mean 'parameters'"]),
         ("base: base.yaml\nsearch: gird", ["spec.yaml:2: search: 'gird' is not one of grid, random, tpe", "'grid'"]),
+        (
+            "base: base.yaml\nparameters: {training.step: [1, 2]}",
+            ["training.step=1: ", "training.step=2: ", "did you mean 'steps'"],
+        ),
         ("base: nothing", ["spec.yaml:1: base: 'nothing' is neither a file nor a shipped config's name"]),
         ("base: sine-wave", ["did you mean the shipped config 'sine-waves'"]),
         ("base: base.yaml\nmetric: rollout.rsme", ["spec.yaml:2: metric: 'rollout.rsme'", "rollout.rmse@10,"]),

@@ -12,6 +12,8 @@ from typing import Any
 
 import typer
 
+from lstmcast.runs import SWEEP
+
 MAX_DEPTH = 5
 
 
@@ -26,6 +28,13 @@ def runs(ctx: typer.Context, incomplete: str) -> list[str]:
     """Offer the runs of the output folder, and sweeps, and what is on the way to others."""
     folder = Path(ctx.params.get("output_dir") or "outputs")
     names = ["latest", *(path.name for path in _folders(folder) if _holds_runs(path))]
+    return [name for name in names if name.startswith(incomplete)] or _paths(incomplete, "*")
+
+
+def sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the sweeps of the output folder."""
+    folder = Path(ctx.params.get("output_dir") or "outputs")
+    names = ["latest", *(path.name for path in _folders(folder) if (path / SWEEP).exists())]
     return [name for name in names if name.startswith(incomplete)] or _paths(incomplete, "*")
 
 

@@ -30,7 +30,7 @@ def runs(
     """List the runs, oldest first."""
     refuse_both(json, quiet)
     from lstmcast.reports import records
-    from lstmcast.runs import SCHEMA_VERSION
+    from lstmcast.runs import SCHEMA_VERSION, SWEEP
 
     everything = records.records(output_dir)
     found = records.select(everything, where or [])
@@ -47,6 +47,9 @@ def runs(
             emit(str(record.run.path))
     elif not found:
         say(f"no runs in {output_dir}" if not everything else f"no run of {len(everything)} in {output_dir} is so")
+        sweeps = sorted(path.parent for path in output_dir.glob(f"*/{SWEEP}"))
+        if sweeps:
+            say(f"hint: a sweep's are in its own folder: lstmcast runs --output-dir {sweeps[-1]}")
     else:
         from lstmcast.reports import tables
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lstmcast.cli import complete
 from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json, refuse_both, say, show
 from lstmcast.errors import ExitCode, UsageError
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Many trainings from one spec: grid, random and tpe searches.", no_args_is_help=True)
 
 SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep's YAML file.")]
-SweepArgument = Annotated[str, typer.Argument(metavar="[SWEEP]", help="A sweep's path, its name, or 'latest'.")]
+SweepArgument = Annotated[
+    str,
+    typer.Argument(metavar="[SWEEP]", help="A sweep's path, its name, or 'latest'.", autocompletion=complete.sweeps),
+]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Trials at once, one thread each; else one for each core.")]
 Cluster = Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler: tcp://host:8786.")]
 FailFast = Annotated[

@@ -272,7 +272,8 @@ def _check(plan: Plan, fixed: dict[str, str], lines: dict[Location, int]) -> Non
         messages = list(problems)
         more = len(messages) - MAX_PROBLEMS
         shown = messages[:MAX_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
-        raise InvalidError("\n".join(shown), next(iter(problems.values())) if len(problems) == 1 else None)
+        hints = set(problems.values())
+        raise InvalidError("\n".join(shown), hints.pop() if len(hints) == 1 else None)
 
 
 def _to_check(plan: Plan) -> Iterator[list[str]]:
