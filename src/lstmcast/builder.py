@@ -131,9 +131,21 @@ def check_parts(config: Config, future: int) -> Dataset | Tokens:
         LstmcastError: if the data or the sizes are wrong.
     """
     dataset = make_dataset(config, future)
-    make_sampler(config, dataset)
-    make_validation(config, dataset, make_network_engine(config, dataset.features, "numpy"))
+    engine = make_network_engine(config, dataset.features, "numpy")
+    for index, stage in enumerate(config.stages):
+        _check_optimizer(stage, engine)
+        make_sampler(config, dataset, index)
+    make_validation(config, dataset, engine)
     return dataset
+
+
+def _check_optimizer(stage: Stage, engine: Engine) -> None:
+    if stage.optimizer.kind == "levenberg_marquardt" and engine.network.size > MAX_SECOND_ORDER:
+        raise InvalidError(
+            f"{stage.key}optimizer.kind: levenberg_marquardt solves a system of all {engine.network.size:,}"
+            f" parameters in each step; it takes at most {MAX_SECOND_ORDER:,}",
+            "choose smaller model.hidden_sizes, or lbfgs",
+        )
 
 
 def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
@@ -150,12 +162,7 @@ def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
     trainers = []
     for index, stage in enumerate(config.stages):
         engine = make_network_engine(config, dataset.features, stage=stage)
-        if stage.optimizer.kind == "levenberg_marquardt" and engine.network.size > MAX_SECOND_ORDER:
-            raise InvalidError(
-                f"{stage.key}optimizer.kind: levenberg_marquardt solves a system of all {engine.network.size:,}"
-                f" parameters in each step; it takes at most {MAX_SECOND_ORDER:,}",
-                "choose smaller model.hidden_sizes, or lbfgs",
-            )
+        _check_optimizer(stage, engine)
         sampler, validate = make_sampler(config, dataset, index), make_validation(config, dataset, engine)
         if distributed.processes() > 1:
             engine = distributed.DataParallel(engine)

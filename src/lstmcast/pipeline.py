@@ -308,7 +308,7 @@ class Training:
             from lstmcast.reports import plots
 
             loss = plots.loss(
-                run.read_metrics(), run.name, self.config.loss_name, rollout_from=self.config.rollout_from
+                run.read_metrics(), run.name, self.config.loss_name, rollouts_from=self.config.rollouts_from
             )
             plots.save(loss, run.path / "loss.png")
             if isinstance(evaluation, Evaluation) and isinstance(trained, Trained):

@@ -119,11 +119,16 @@ def test_validate_reports_all_files(cli, sines, sines_config, two_config):
     assert "Traceback" not in outcome.err
 
 
+STAGE = {"optimizer": {"kind": "levenberg_marquardt"}, "training": {"steps": 1}}
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "needle"),
     [
         ({"training__batch_size": 50}, 5, "training.batch_size"),
         ({"training__rollout": {"steps": 60}}, 5, "training.rollout.steps"),
+        ({"then": [STAGE | {"training": {"steps": 1, "rollout": {"steps": 60}}}]}, 5, "then.0.training.rollout.steps"),
+        ({"then": [STAGE], "model__hidden_sizes": [40]}, 5, "then.0.optimizer.kind"),
         ({"data__timesteps": 60}, 5, "timesteps"),
         ({"data": {"kind": "series", "path": "no.csv", "columns": ["a"], "timesteps": 5}}, 4, "no.csv"),
     ],

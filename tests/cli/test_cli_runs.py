@@ -48,6 +48,19 @@ def test_runs_on_text(cli, letters):
     assert cli("runs", "--output-dir", letters.output_dir, "--quiet").done().out == f"{letters.path}\n"
 
 
+def test_keys_of_later_stages(cli, sines_config, tmp_path):
+    stage = {"optimizer": {"kind": "sgd"}, "training": {"steps": 2}}
+    config = sines_config(training__steps=1, then=[stage])
+    options = ("--config", config, "--output-dir", tmp_path, "--quiet")
+    cli("train", *options, "--name", "two").done()
+    cli("train", *options, "--name", "three", "then.0.training.steps=3").done()
+    listed = cli("runs", "--output-dir", tmp_path, "--quiet", "--where", "then.0.training.steps=3").done()
+    assert listed.out == f"{tmp_path / 'three'}\n"
+    groups = cli("compare", "two", "three", "--output-dir", tmp_path, "--json").done().json["groups"]
+    assert sorted(group["differs"]["then.0.training.steps"] for group in groups) == [2, 3]
+    assert all(len(group["differs"]) == 1 for group in groups)
+
+
 @pytest.mark.parametrize("folder", ["empty", "missing"])
 def test_no_runs(cli, tmp_path, folder):
     (tmp_path / "empty").mkdir()

@@ -51,6 +51,14 @@ def test_the_path_through_predictions_counts(make_problem):
     assert np.abs(ours - true).max() > 1e-3 * np.abs(true).max()
 
 
+def test_sequences_taken_one_by_one_add_up(make_problem, monkeypatch):
+    problem = make_problem("lstm", feedback=True, weights="random", initial=True)
+    whole = gauss_newton_matrix(problem.network, problem.parameters, problem.batch)
+    monkeypatch.setattr("lstmcast.network.gauss_newton.STEPS", 1)
+    parts = gauss_newton_matrix(problem.network, problem.parameters, problem.batch)
+    assert np.abs(parts - whole).max() < 1e-12 * np.abs(whole).max()
+
+
 def test_it_can_be_stopped(make_problem):
     problem = make_problem("lstm")
 

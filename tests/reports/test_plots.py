@@ -96,10 +96,19 @@ def test_loss_shows_every_step_validation_and_rate():
 
 def test_loss_marks_where_rollouts_begin():
     for share, marks in ((None, 0), (0.0, 0), (0.25, 1)):
-        axes = plots.loss(records(60), "run", rollout_from=share).axes[:2]
+        axes = plots.loss(records(60), "run", rollouts_from=[share]).axes[:2]
         for ax in axes:
             begun = [line.get_xdata()[0] for line in ax.lines if line.get_label() == "rollouts begin"]
             assert begun == [15.0] * marks
+
+
+def test_loss_marks_stages_and_the_first_rollouts_in_them():
+    staged = [
+        record | ({"stage": stage} if stage else {}) for record in records(60) for stage in [record["step"] // 21]
+    ]
+    for ax in plots.loss(staged, "run", rollouts_from=[None, 0.5, 0.0]).axes[:2]:
+        marks = [(line.get_linestyle(), line.get_xdata()[0]) for line in ax.lines if line.get_linestyle() != "-"]
+        assert marks == [("--", 20), ("--", 41), (":", 20 + 0.5 * 21)]
 
 
 @pytest.mark.parametrize("metrics", [[], records(1), records(3, loss=0.0)], ids=["none", "one", "zero loss"])

@@ -34,7 +34,7 @@ def plot(
     for one in found:
         if kind == "loss":
             config = load(str(one.config))
-            figure = plots.loss(one.read_metrics(), one.name, config.loss_name, rollout_from=config.rollout_from)
+            figure = plots.loss(one.read_metrics(), one.name, config.loss_name, rollouts_from=config.rollouts_from)
         else:
             trained = load_forecaster(one, f"--kind {kind}")
             dataset = trained.dataset(future=max(HORIZONS))

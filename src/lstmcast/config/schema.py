@@ -64,9 +64,13 @@ class Config(Document):
         return "cross-entropy, nats" if self.model.output == "categorical" else "mean squared error"
 
     @property
-    def rollout_from(self) -> float | None:
-        """The share of the steps after which training runs through the network's own predictions."""
-        return self.training.rollout.start if self.training.rollout else None
+    def rollouts_from(self) -> list[float | None]:
+        """For each stage the share of its steps after which it runs through the network's own predictions."""
+        rollouts = [stage.training.rollout for stage in self.stages]
+        return [
+            next((milestone.start for milestone in rollout.milestones if milestone.steps), None) if rollout else None
+            for rollout in rollouts
+        ]
 
     @property
     def last_step_loss(self) -> bool:

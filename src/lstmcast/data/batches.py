@@ -49,6 +49,11 @@ class Batch:
             lengths=None if self.lengths is None else np.minimum(self.lengths, timesteps),
         )
 
+    def part(self, sequences: slice) -> Batch:
+        """Return some of the sequences, as views."""
+        arrays: dict[str, Any] = {name: array for name, array in vars(self).items() if isinstance(array, np.ndarray)}
+        return replace(self, **{name: array[sequences] for name, array in arrays.items()})
+
 
 class Sampler(Protocol):
     """An endless stream of training batches that can be stopped and taken up again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import prod
 
 import torch
@@ -17,6 +18,8 @@ from lstmcast.network.torch_engine import TorchEngine
 
 # parameters differentiated at once: enough to fill the processor, few enough to be stopped between
 CHUNK = 128
+# steps of all sequences that are differentiated at once: J takes P times as many numbers
+STEPS = 4096
 
 
 class Outputs(nn.Module):
@@ -50,25 +53,31 @@ def gauss_newton_matrix(
         pause: called now and then; what it raises ends the computation.
     """
     engine = TorchEngine(network, parameters, fused=False)
-    outputs, theta = Outputs(engine, batch), torch.from_numpy(parameters.values)
+    theta = torch.from_numpy(parameters.values)
     w = (
         torch.ones(batch.inputs.shape[:2], dtype=theta.dtype)
         if batch.weights is None
         else torch.from_numpy(batch.weights.copy())
     )
-    root = (w / (network.output_size * w.sum())).sqrt()[:, :, None].to(theta.dtype)
-    counted = root[:, :, 0] > 0
+    all_roots = (w / (network.output_size * w.sum())).sqrt()[:, :, None].to(theta.dtype)
 
-    def residuals(flat: Tensor) -> Tensor:
+    def residuals(flat: Tensor, outputs: Outputs, root: Tensor) -> Tensor:
         parts = torch.split(flat, [prod(shape) for shape in network.shapes.values()])
         views = {name: part.view(shape) for part, (name, shape) in zip(parts, network.shapes.items(), strict=True)}
         weighted: Tensor = root * functional_call(outputs, views, ())
-        return weighted[counted].reshape(-1)
+        return weighted[root[:, :, 0] > 0].reshape(-1)
 
-    rows = []
-    for tangents in torch.split(torch.eye(network.size, dtype=theta.dtype), CHUNK):
-        pause()
-        rows.append(vmap(lambda tangent: jvp(residuals, (theta,), (tangent,))[1])(tangents))
-    J = torch.cat(rows)  # (P, residuals)
-    matrix: Array = (2 * (J @ J.T)).numpy()
-    return matrix
+    N, T = batch.inputs.shape[:2]
+    together = max(1, STEPS // T)
+    matrix = theta.new_zeros(network.size, network.size)
+    for first in range(0, N, together):
+        some = slice(first, first + together)
+        function = partial(residuals, outputs=Outputs(engine, batch.part(some)), root=all_roots[some])
+        rows = []
+        for tangents in torch.split(torch.eye(network.size, dtype=theta.dtype), CHUNK):
+            pause()
+            rows.append(vmap(lambda tangent, function=function: jvp(function, (theta,), (tangent,))[1])(tangents))
+        J = torch.cat(rows)  # (P, residuals of some sequences)
+        matrix += 2 * (J @ J.T)
+    result: Array = matrix.numpy()
+    return result

@@ -62,7 +62,7 @@ def loss(
     title: str,
     name: str = "mean squared error",
     points: int = MAX_POINTS,
-    rollout_from: float | None = None,
+    rollouts_from: Sequence[float | None] = (),
 ) -> Figure:
     """Draw the loss, its running median, the validation metric and the learning rate, step by step.
 
@@ -71,7 +71,7 @@ def loss(
         title: the run's name.
         name: what the loss is.
         points: the most steps that are drawn.
-        rollout_from: the share of the steps after which training runs through the network's own predictions.
+        rollouts_from: for each stage the share of its steps after which it runs through the network's own predictions.
 
     Raises:
         InvalidError: if a step lacks one of these.
@@ -81,6 +81,7 @@ def loss(
         steps, values, rates = (
             np.array([record[key] for record in metrics], dtype=float) for key in ("step", "loss", "learning_rate")
         )
+        stages = np.array([record.get("stage", 0) for record in metrics], dtype=int)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidError(f"metrics.jsonl of {title}: damaged: {error!r}") from None
     thin = _thin(len(steps), points)
@@ -97,9 +98,19 @@ def loss(
         beside = ax.twinx()
         beside.plot(*zip(*validated, strict=True), color=OTHERS[3], marker="o", ms=3, lw=1, label="validation metric")
         beside.set_ylabel("validation metric", color=OTHERS[3])
-    if rollout_from and len(steps):
-        for marked in (ax, below):
-            marked.axvline(rollout_from * steps[-1], color=HISTORY, lw=0.8, ls=":", label="rollouts begin")
+    begins = [0, *(np.flatnonzero(np.diff(stages)) + 1)][: len(rollouts_from)]
+    lengths = np.diff([*begins, len(steps)])
+    rollouts = [
+        begin + share * length
+        for begin, length, share in zip(begins, lengths, rollouts_from, strict=False)
+        if share is not None
+    ]
+    for marked in (ax, below):
+        for begin in begins[1:]:
+            label = "next stage" if begin == begins[1] else None
+            marked.axvline(begin, color=HISTORY, lw=0.8, ls="--", label=label)
+        if rollouts and rollouts[0]:
+            marked.axvline(rollouts[0], color=HISTORY, lw=0.8, ls=":", label="rollouts begin")
     if (values > 0).any():
         ax.set_yscale("log")
     ax.set_ylabel(name)

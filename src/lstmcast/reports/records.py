@@ -84,10 +84,16 @@ class Record:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "", *, horizons: bool = False) -> dict[str, Any]:
-    """Return the values of nested mappings by their dotted keys; with ``horizons`` as ``rmse`` and ``rmse@100``."""
+    """Return the values of nested mappings by their dotted keys; with ``horizons`` as ``rmse`` and ``rmse@100``.
+
+    Mappings in a list are numbered, as in overrides: ``then.0.training.steps``.
+    """
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        if not isinstance(value, dict):
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            items = {str(index): item for index, item in enumerate(value)}
+            flat |= flatten(items, f"{prefix}{key}.")
+        elif not isinstance(value, dict):
             flat[f"{prefix}{key}"] = value
         elif horizons and value and all(HORIZON.fullmatch(step) for step in value):
             flat[f"{prefix}{key}"] = value[max(value, key=int)]
@@ -99,6 +105,8 @@ def flatten(tree: Mapping[str, Any], prefix: str = "", *, horizons: bool = False
 
 def _walk(tree: Any, key: str) -> Any:
     for part in key.split("."):
+        if isinstance(tree, list):
+            tree = {str(index): item for index, item in enumerate(tree)}
         if not isinstance(tree, dict) or part not in tree:
             return None
         tree = tree[part]

@@ -261,7 +261,8 @@ def _check(plan: Plan, fixed: dict[str, str], lines: dict[Location, int]) -> Non
         try:
             config = load(plan.base_name, [*fixed, *overrides], origins=origins)
             # a data set is built once for all trials that share it
-            parts = repr((config.data, config.training, config.model.output, config.model.residual))
+            trainings = [stage.training for stage in config.stages]
+            parts = repr((config.data, trainings, config.model.output, config.model.residual))
             if parts not in seen:
                 seen.add(parts)
                 _check_metric(plan, config, check_parts(config, max(HORIZONS)), lines)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -71,9 +69,7 @@ class DataParallel:
 def _share(batch: Batch) -> tuple[float, Batch]:
     """Return this process's sequences, and their share of the batch's weight."""
     N, rank, world = len(batch.inputs), dist.get_rank(), dist.get_world_size()
-    mine = slice(N * rank // world, N * (rank + 1) // world)
-    arrays: dict[str, Any] = {name: array for name, array in vars(batch).items() if isinstance(array, np.ndarray)}
-    part = replace(batch, **{name: array[mine] for name, array in arrays.items()})
+    part = batch.part(slice(N * rank // world, N * (rank + 1) // world))
     if batch.weights is None or part.weights is None:
         return len(part.inputs) / N, part
     return float(part.weights.sum() / batch.weights.sum()), part

@@ -35,13 +35,17 @@ class Stopped(Exception):  # noqa: N818  (an expected event)
 
 @dataclass(frozen=True)
 class Record:
-    """One step: ``loss`` and ``gradient_norm`` are those of its first evaluation, before the parameters move."""
+    """One step: ``loss`` and ``gradient_norm`` are those of its first evaluation, before the parameters move.
+
+    ``stage`` counts from 0, which is left out.
+    """
 
     step: int
     loss: float
     gradient_norm: float
     learning_rate: float
     validation: float | None = None
+    stage: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields that are set; a validation that is no finite number is None."""
@@ -118,6 +122,7 @@ class Trainer:
     ) -> None:
         """Make a trainer; ``validate`` measures the engine's present parameters, less is better."""
         self.step = 0
+        self.stage = stage
         # steps of the stages before this one
         self.before = 0
         self.best: float | None = None
@@ -180,7 +185,7 @@ class Trainer:
         self.step += 1
         if self._average is not None and self._training.weight_average:
             self._average += (1 - self._training.weight_average) * (self._values - self._average)
-        return self._validated(Record(self.total, loss, norm, learning_rate))
+        return self._validated(Record(self.total, loss, norm, learning_rate, stage=self.stage or None))
 
     @property
     def _rate_factor(self) -> float:
