@@ -18,6 +18,7 @@ case "$*" in
   *--resume*) ;;
   *pytorch-example*) small="data.length=60 training.steps=2" ;;
   train*windowed*) small="training.epochs=null training.steps=5" ;;
+  train*adam-minibatches*) small="training.steps=5 schedule.warmup_steps=1 then=[]" ;;
   train*) small="training.steps=5 then=[]" ;;
 esac
 exec {real} "$@" $small

@@ -34,7 +34,7 @@ def test_a_full_disk_behind_standard_output(shell, sines, command):
 def test_any_environment_will_do(shell, cli, sines, environment):
     outcome = shell("evaluate", sines.path, env=environment).done()
     assert outcome.out == cli("evaluate", sines.path).done().out
-    assert outcome.err == ""
+    assert outcome.err == cli("evaluate", sines.path).done().err
 
 
 @pytest.mark.parametrize("environment", [BARE, NONSENSE], ids=["bare", "nonsense backend"])
