@@ -40,7 +40,7 @@ verdicts: setup
 
 # everything that can go wrong, on purpose; prints how much was tried
 faults: setup
-	FAULTS=all OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m fault
+	FAULTS=all OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m fault
 
 clean:
 	rm -rf .venv outputs .hypothesis .mypy_cache .ruff_cache .pytest_cache

@@ -39,7 +39,7 @@ def test_nothing_acknowledged_is_lost(server, longer, trainings, folder, round_,
     assert server.run(*arguments, "--name", "unbroken", output=output, every_step=True) == 0
     usual = time.monotonic() - started
     expected = trainings.result(runs.Run(folder / "unbroken"))
-    for attempt in range(16 if everything else 1):
+    for attempt in range(18 if everything else 1):
         run = runs.Run(folder / f"run-{attempt}")
         acknowledged.write_text("")
         request = {"output": output, "acknowledge": str(acknowledged)}
