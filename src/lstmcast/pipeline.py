@@ -131,14 +131,15 @@ class Training:
         steps = [trainer.steps for trainer in self._trainers]
         return None if None in steps else sum(filter(None, steps))
 
-    def _next_stage(self) -> bool:
-        """Go on to the next stage, if there is one."""
-        if self._stage + 1 == len(self._trainers):
-            return False
-        done = self.trainer
-        self._stage += 1
-        self.trainer.follow(done)
-        return True
+    def _fit(self, **callbacks: Any) -> Outcome:
+        """Train from the present stage to the end of the last; ``callbacks`` are those of `fit`."""
+        outcome = fit(self.trainer, **callbacks)
+        while outcome.status == "finished" and self._stage + 1 < len(self._trainers):
+            done = self.trainer
+            self._stage += 1
+            self.trainer.follow(done)
+            outcome = fit(self.trainer, **callbacks)
+        return outcome
 
     @classmethod
     def resume(cls, run: Run) -> Training:
@@ -179,17 +180,13 @@ class Training:
         def nothing(*_: object) -> None: ...
 
         with stop.listening():
-            while True:
-                outcome = fit(
-                    self.trainer,
-                    on_record=nothing,
-                    save=nothing,
-                    save_best=nothing,
-                    due=lambda: False,
-                    stop=distributed.anyone(stop),
-                )
-                if outcome.status != "finished" or not self._next_stage():
-                    break
+            self._fit(
+                on_record=nothing,
+                save=nothing,
+                save_best=nothing,
+                due=lambda: False,
+                stop=distributed.anyone(stop),
+            )
 
     def _train(
         self,
@@ -228,17 +225,13 @@ class Training:
                     tracking.record(record.as_json())
                     on_record(record)
 
-                while True:
-                    outcome = fit(
-                        self.trainer,
-                        on_record=record_step,
-                        save=save,
-                        save_best=save_best,
-                        due=lambda: time.monotonic() - saved_at >= SAVE_EVERY,
-                        stop=stop if distributed.processes() == 1 else distributed.anyone(stop),
-                    )
-                    if outcome.status != "finished" or not self._next_stage():
-                        break
+                outcome = self._fit(
+                    on_record=record_step,
+                    save=save,
+                    save_best=save_best,
+                    due=lambda: time.monotonic() - saved_at >= SAVE_EVERY,
+                    stop=stop if distributed.processes() == 1 else distributed.anyone(stop),
+                )
             if self.trainer.best is None:
                 # nothing was selected by validation: the last parameters, or before a divergence the best known
                 if outcome.status == "diverged":

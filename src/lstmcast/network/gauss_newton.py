@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vmap
@@ -54,12 +55,9 @@ def gauss_newton_matrix(
     """
     engine = TorchEngine(network, parameters, fused=False)
     theta = torch.from_numpy(parameters.values)
-    w = (
-        torch.ones(batch.inputs.shape[:2], dtype=theta.dtype)
-        if batch.weights is None
-        else torch.from_numpy(batch.weights.copy())
-    )
-    all_roots = (w / (network.output_size * w.sum())).sqrt()[:, :, None].to(theta.dtype)
+    N, T, _ = batch.inputs.shape
+    w = np.ones((N, T)) if batch.weights is None else batch.weights
+    all_roots = torch.from_numpy(np.sqrt(w / (network.output_size * w.sum()))[:, :, None]).to(theta.dtype)
 
     def residuals(flat: Tensor, outputs: Outputs, root: Tensor) -> Tensor:
         parts = torch.split(flat, [prod(shape) for shape in network.shapes.values()])
@@ -67,16 +65,16 @@ def gauss_newton_matrix(
         weighted: Tensor = root * functional_call(outputs, views, ())
         return weighted[root[:, :, 0] > 0].reshape(-1)
 
-    N, T = batch.inputs.shape[:2]
     together = max(1, STEPS // T)
+    tangents = torch.split(torch.eye(network.size, dtype=theta.dtype), CHUNK)
     matrix = theta.new_zeros(network.size, network.size)
     for first in range(0, N, together):
         some = slice(first, first + together)
         function = partial(residuals, outputs=Outputs(engine, batch.part(some)), root=all_roots[some])
         rows = []
-        for tangents in torch.split(torch.eye(network.size, dtype=theta.dtype), CHUNK):
+        for some_tangents in tangents:
             pause()
-            rows.append(vmap(lambda tangent, function=function: jvp(function, (theta,), (tangent,))[1])(tangents))
+            rows.append(vmap(lambda tangent, function=function: jvp(function, (theta,), (tangent,))[1])(some_tangents))
         J = torch.cat(rows)  # (P, residuals of some sequences)
         matrix += 2 * (J @ J.T)
     result: Array = matrix.numpy()

@@ -12,6 +12,7 @@ from lstmcast.network.engine import Device, EngineName
 from lstmcast.network.losses import OutputName
 from lstmcast.settings import Section
 
+DtypeName = Literal["float32", "float64"]
 Width = Annotated[int, Field(gt=0, le=65_536)]
 
 
@@ -32,7 +33,7 @@ class ModelSettings(Section):
     head_sizes: list[Width] = Field([], max_length=64, description="widths of the head's ReLU layers")
     residual: bool = Field(False, description="the prediction is the last input plus the head's output")
     output: OutputName = Field("value", description="value: a forecast of values; categorical: of classes")
-    dtype: Literal["float32", "float64"] = Field("float64", description="precision of parameters and states")
+    dtype: DtypeName = Field("float64", description="precision of parameters and states")
 
     def faster_engine(self, dtype: str, batch_size: int | None, *, rollout: bool) -> EngineName:
         """Return the engine that `engine` names or, if that is auto, the faster one.

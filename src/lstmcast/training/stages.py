@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from pydantic import Field
 
+from lstmcast.network.settings import DtypeName
 from lstmcast.settings import Section
 from lstmcast.training.optimizers import OptimizerSettings
 from lstmcast.training.schedules import Constant, ScheduleSettings
 from lstmcast.training.settings import Loop, TrainingSettings
-
-DtypeName = Literal["float32", "float64"]
 
 
 class NextStage(Section):

@@ -316,7 +316,7 @@ class Trainer:
             self._values[:] = present
 
     def _undo_point(self) -> tuple[Array, Any, dict[str, Any], Any]:
-        # optimizers other than LBFGS evaluate before they change anything
+        # first-order methods evaluate before they change anything
         optimizer = copy.deepcopy(self._optimizer.state_dict()) if self._searches else None
         return self._values.copy(), optimizer, self._sampler.state(), self._random.bit_generator.state
 
