@@ -59,15 +59,32 @@ def sines(B, T, dtype):
     return np.ascontiguousarray(rows[:, :-1]), np.ascontiguousarray(rows[:, 1:])
 
 
-def engines(network, parameters):
+def by_hand(network, parameters):
     from lstmcast.network.numpy_engine import NumpyEngine
     from lstmcast.network.products import TorchProducts
-    from lstmcast.network.torch_engine import TorchEngine
 
-    return {
-        "lstmcast, NumPy engine": NumpyEngine(network, parameters, TorchProducts()),
-        "lstmcast, torch engine": TorchEngine(network, parameters),
-    }
+    return NumpyEngine(network, parameters, TorchProducts())
+
+
+class Same:
+    """Draws one batch again and again."""
+
+    def __init__(self, batch):
+        self.next, self.state, self.restore = lambda: batch, dict, lambda _state: None
+
+
+def by_default(network, parameters, batch, rollout=False):
+    """Return the engine that training takes for batches like this one, and what it is."""
+    from lstmcast.network.engine import make_training_engine
+    from lstmcast.network.settings import ModelSettings
+    from lstmcast.training.processes import Processes, shared
+
+    settings = ModelSettings(hidden_sizes=list(network.hidden_sizes), device="cpu")
+    name = settings.faster_engine(str(parameters.values.dtype), len(batch.inputs), rollout=rollout)
+    engine = make_training_engine(name, network, parameters, device="cpu", recompute=False)
+    engine = shared(engine, Same(batch), None)
+    count = engine.count if isinstance(engine, Processes) else 1
+    return engine, f"lstmcast: {name}, {count} process{'es' * (count > 1)}"
 
 
 def agreed(network, gradient, peers, dtype):
@@ -80,12 +97,11 @@ def agreed(network, gradient, peers, dtype):
             raise SystemExit(f"{name}: its gradient is off by {error:.1e}")
 
 
-def products_alone(network, engine, B, T):
+def products_alone(network, products, dtype, B, T):
     """Return a function that does the matrix products of a training step, and nothing else."""
     import numpy as np
 
-    products = engine._tape(T, B).products
-    dtype, jobs = engine.parameters.values.dtype, []
+    jobs = []
     for layer, (D, H) in enumerate(pairwise((network.input_size, *network.hidden_sizes))):
         back_rows = H + D * (layer > 0)
         shapes = [(4 * H, D + 1 + H), (D + 1 + H, B), (4 * H, B), (back_rows, 4 * H), (back_rows, B)]
@@ -113,15 +129,18 @@ def training_step(dtype, B, threads):
     from peers import Autograd, Batched, CellLoop, Fused, PerSample
 
     from lstmcast.data.batches import Batch
+    from lstmcast.network.numpy_engine import NumpyEngine
+    from lstmcast.network.products import NumpyProducts, TorchProducts
+    from lstmcast.network.torch_engine import TorchEngine
 
     network, parameters = network_and_parameters(HIDDEN, dtype)
-    made = engines(network, parameters)
-    by_hand = made["lstmcast, NumPy engine"]
     inputs, targets = sines(B, STEPS, dtype)
     batch, one = Batch(inputs, targets), (inputs[:1], targets[:1])
+    mine, name = by_default(network, parameters, batch)
     slow = PerSample(network, parameters)
     slow(*one)
-    by_hand.loss_and_gradient(Batch(*one))
+    alone = by_hand(network, parameters)
+    alone.loss_and_gradient(Batch(*one))
     agreed(network, parameters.gradient, {"P3": slow}, dtype)
     peers = {
         "P1 nn.LSTMCell": Autograd(CellLoop, network, parameters),
@@ -130,12 +149,20 @@ def training_step(dtype, B, threads):
     }
     for peer in peers.values():
         peer(inputs, targets)
-    by_hand.loss_and_gradient(batch)
+    mine.loss_and_gradient(batch)
     agreed(network, parameters.gradient, peers, dtype)
-    runs = {name: lambda engine=engine: engine.loss_and_gradient(batch) for name, engine in made.items()}
-    runs |= {name: lambda peer=peer: peer(inputs, targets) for name, peer in peers.items()}
-    runs["matrix products alone"] = products_alone(network, by_hand, B, STEPS)
-    times = in_turns(runs, 3 if B == 97 else 5)
+    runs = {name: lambda peer=peer: peer(inputs, targets) for name, peer in peers.items()}
+    if threads == 1:
+        engines = {
+            name: mine,
+            "numpy engine, 1 process": alone,
+            "numpy engine, 1 process, NumPy's products": NumpyEngine(network, parameters),
+            "torch engine, 1 process": TorchEngine(network, parameters),
+        }
+        runs = {name: lambda engine=engine: engine.loss_and_gradient(batch) for name, engine in engines.items()} | runs
+        runs["products alone, torch's"] = products_alone(network, TorchProducts(), dtype, B, STEPS)
+        runs["products alone, NumPy's"] = products_alone(network, NumpyProducts(), dtype, B, STEPS)
+    times = in_turns(runs, 5)
     if threads == 1:
         # a batch takes minutes: one sequence, times their number
         times["P3 per sample (from 1)"] = [B * t for t in in_turns({"": lambda: slow(*one)}, 1)[""]]
@@ -190,7 +217,7 @@ def rollout(_threads):
     from lstmcast.data.batches import Batch
 
     network, parameters = network_and_parameters(HIDDEN, "float64")
-    made, cells = engines(network, parameters)["lstmcast, NumPy engine"], Autograd(CellLoop, network, parameters)
+    made, cells = by_hand(network, parameters), Autograd(CellLoop, network, parameters)
     for B in (1, 3, 100):
         inputs, _ = sines(B, 20, "float64")
 
@@ -205,12 +232,14 @@ def rollout(_threads):
         yield f"rollout of 1,000 steps, batch {B}", "s", in_turns({"lstmcast": ours, "P1 nn.LSTMCell": loop}, 5)
     inputs, targets = sines(16, 270, "float64")
     batch = Batch(inputs, targets, feedback=np.broadcast_to(np.arange(270) >= 20, (16, 270)))
+    mine, name = by_default(network, parameters, batch, rollout=True)
     runs = {
-        "lstmcast": lambda: made.loss_and_gradient(batch),
+        name: lambda: mine.loss_and_gradient(batch),
+        "numpy engine, 1 process": lambda: made.loss_and_gradient(batch),
         "P1 nn.LSTMCell": lambda: cells(inputs, targets, warmup=20),
     }
-    times = in_turns(runs, 5)
-    made.loss_and_gradient(batch)
+    times = in_turns(runs, 9)
+    mine.loss_and_gradient(batch)
     agreed(network, parameters.gradient, {"P1": cells}, "float64")
     yield "training through a rollout of 250 steps, batch 16", "s", times
 
@@ -318,7 +347,7 @@ def growth(_threads):
     from lstmcast.data.batches import Batch
 
     network, parameters = network_and_parameters(HIDDEN, "float64")
-    made = engines(network, parameters)["lstmcast, NumPy engine"]
+    made = by_hand(network, parameters)
 
     def step(B, T):
         batch = Batch(*sines(B, T, "float64"))
@@ -339,19 +368,21 @@ def growth(_threads):
         yield f"growth with {name}", "exponent", {"lstmcast": [exponent]}
 
 
+# of this program alone: getrusage begins with the memory of the process that it was forked from
 PEAK = """
-import resource, runpy, sys
+import runpy, sys
+from pathlib import Path
 try:
     runpy.run_module("lstmcast", run_name="__main__")
 finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)
+    print(Path("/proc/self/status").read_text(), file=sys.stderr)
 """
 
 
 def peak(*arguments):
     """Return the largest memory of lstmcast with these arguments, in MiB."""
     said = subprocess.run([sys.executable, "-c", PEAK, *arguments], capture_output=True, text=True, check=True)
-    return float(said.stderr.split()[-1])
+    return int(said.stderr.rpartition("VmHWM:")[2].split()[0]) / 1024
 
 
 def memory(_threads):

@@ -157,6 +157,7 @@ def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
         InvalidError: if the sizes of the config and of the data do not fit.
     """
     from lstmcast.training import distributed
+    from lstmcast.training.processes import shared
     from lstmcast.training.trainer import Trainer
 
     trainers = []
@@ -167,10 +168,22 @@ def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
         if distributed.processes() > 1:
             engine = distributed.DataParallel(engine)
             validate = validate and distributed.from_the_first(validate)
+        else:
+            engine = shared(engine, sampler, _processes(config, stage))
         trainers.append(
             Trainer(engine, sampler, stage.optimizer, stage.schedule, stage.training, config.seed, validate, index)
         )
     return trainers
+
+
+def _processes(config: Config, stage: Stage) -> int | None:
+    """Return how many processes share a stage's batches; None: as many as help. A GPU is not shared."""
+    if config.engine(stage) == "torch":
+        from lstmcast.network.torch_engine import find_device
+
+        if find_device(config.model.device).type != "cpu":
+            return 1
+    return None if config.model.processes == "auto" else config.model.processes
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from lstmcast.runs import Run
 from lstmcast.stop import StoppedAtOnce, StopRequest
 from lstmcast.training import distributed
 from lstmcast.training.checkpoints import Checkpoint
+from lstmcast.training.processes import Processes
 from lstmcast.training.trackers import Tracking, require
 from lstmcast.training.trainer import Outcome, Record, Trainer, fit
 
@@ -115,10 +116,15 @@ class Training:
         except InvalidError as error:
             raise InvalidError(f"{path}: {error.message}", error.hint) from None
         self._seconds = seconds
-        if numerics != fingerprint():
+        if numerics != self._numerics:
             self._warnings.append(
                 "this machine or its libraries round otherwise: the run goes on, but not to the same bytes"
             )
+
+    @property
+    def _numerics(self) -> str:
+        counts = (trainer.engine.count for trainer in self._trainers if isinstance(trainer.engine, Processes))
+        return fingerprint(max(counts, default=1))
 
     @property
     def trainer(self) -> Trainer:
@@ -258,7 +264,7 @@ class Training:
 
     def _save(self, run: Run, seconds: float) -> None:
         state = self.trainer.state()
-        state.facts |= {"stage": self._stage, "seconds": seconds, "numerics": fingerprint()}
+        state.facts |= {"stage": self._stage, "seconds": seconds, "numerics": self._numerics}
         state.save(run.last, run.previous)
 
     def _create(self, output_dir: Path, name: str | None, stem: str, overrides: Sequence[str]) -> Run:
@@ -314,14 +320,17 @@ class Training:
 
 
 @functools.cache
-def fingerprint() -> str:
-    """Return a checksum of how this machine and its libraries round: what decides the last bits of a training."""
+def fingerprint(processes: int) -> str:
+    """Return a checksum of how this machine and its libraries round: what decides the last bits of a training.
+
+    Sums over a batch depend on how many ``processes`` share it.
+    """
     import torch
 
     x = np.linspace(-3, 3, 4096).reshape(64, 64)
     parts = [function(x.astype(dtype)) for dtype in ("float64", "float32") for function in (np.tanh, np.exp, np.sin)]
     parts += [part @ part for part in parts]
-    digest = hashlib.sha256(torch.__version__.encode())
+    digest = hashlib.sha256(f"{torch.__version__} {processes}".encode())
     for part in parts:
         digest.update(part.tobytes())
         digest.update((torch.from_numpy(part) @ torch.from_numpy(part).sigmoid()).numpy().tobytes())

@@ -102,7 +102,7 @@ def main() -> None:
     optimizer = torch.optim.Adam([parameter])
     torch.optim.lr_scheduler.ConstantLR(optimizer)
     optimizer.step()
-    pipeline.fingerprint()
+    pipeline.fingerprint(1)
     get_command(cli.app)
     print("ready", flush=True)
     for line in sys.stdin:

@@ -125,7 +125,8 @@ def _render(result: Result, *, json: bool, quiet: bool) -> None:
         say(f"error: training diverged: {result.reason}; the best parameters before it are kept in {result.run.path}")
         say("hint: lower optimizer.learning_rate, or clip the gradient: training.clip.norm=1.0")
     if result.status == "stopped":
-        why = "Ctrl-C" if result.exit_code == ExitCode.INTERRUPTED else "a time limit, SIGTERM or SIGHUP"
+        signals = "Ctrl-C" if result.exit_code == ExitCode.INTERRUPTED else "a time limit, SIGTERM or SIGHUP"
+        why = result.reason or signals
         say(f"stopped by {why} after step {result.step:,}; everything is saved")
         say(f"hint: go on with: lstmcast train --resume {result.run.path}")
 

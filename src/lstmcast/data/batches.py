@@ -54,6 +54,14 @@ class Batch:
         arrays: dict[str, Any] = {name: array for name, array in vars(self).items() if isinstance(array, np.ndarray)}
         return replace(self, **{name: array[sequences] for name, array in arrays.items()})
 
+    def share(self, index: int, count: int) -> tuple[float, Batch]:
+        """Return one of ``count`` shares of the sequences, after the part of the weight that it has."""
+        N = len(self.inputs)
+        part = self.part(slice(N * index // count, N * (index + 1) // count))
+        if self.weights is None or part.weights is None:
+            return len(part.inputs) / N, part
+        return float(part.weights.sum() / self.weights.sum()), part
+
 
 class Sampler(Protocol):
     """An endless stream of training batches that can be stopped and taken up again."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lstmcast.data.batches import Batch
 from lstmcast.network.engine import Engine
+from lstmcast.training.processes import loss_and_gradient_of
 from lstmcast.training.trainer import Stopped
 
 
@@ -45,34 +46,16 @@ class DataParallel:
     def loss_and_gradient(self, batch: Batch) -> float:
         """Return the loss of the whole batch; overwrite ``parameters.gradient`` with its gradient.
 
-        The loss is a mean weighted over the steps, so the shares' losses L_p and weights W_p make
-        L = Σ W_p L_p / Σ W_p, and so do the gradients.
-
         Raises:
             Stopped: if another process is gone.
         """
         gradient = self.parameters.gradient
-        share, part = _share(batch)
-        loss = 0.0
-        if share:
-            loss = share * self._engine.loss_and_gradient(part)
-            gradient *= share
-        else:
-            gradient[:] = 0
+        loss = loss_and_gradient_of(self._engine, *batch.share(dist.get_rank(), dist.get_world_size()))
         message = torch.from_numpy(np.append(gradient, np.asarray(loss, gradient.dtype)))
         if not _summed(message):
-            raise Stopped
+            raise Stopped("the end of another process")
         gradient[:] = message[:-1].numpy()
         return float(message[-1])
-
-
-def _share(batch: Batch) -> tuple[float, Batch]:
-    """Return this process's sequences, and their share of the batch's weight."""
-    N, rank, world = len(batch.inputs), dist.get_rank(), dist.get_world_size()
-    part = batch.part(slice(N * rank // world, N * (rank + 1) // world))
-    if batch.weights is None or part.weights is None:
-        return len(part.inputs) / N, part
-    return float(part.weights.sum() / batch.weights.sum()), part
 
 
 def _summed(message: Tensor) -> bool:

@@ -477,8 +477,8 @@ def fit(
     while not trainer.finished:
         try:
             record = trainer.next(stop)
-        except Stopped:
-            outcome = Outcome("stopped")
+        except Stopped as reason:
+            outcome = Outcome("stopped", str(reason))
             break
         except Diverged as reason:
             if trainer.retry():
