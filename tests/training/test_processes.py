@@ -110,6 +110,33 @@ def test_a_system_that_cannot_fork_computes_alone(monkeypatch):
         shared(engine, Always(batch), 3)
 
 
+THREADED = """
+import numpy as np, torch
+from lstmcast.data.batches import Batch
+from lstmcast.network.description import Network
+from lstmcast.network.numpy_engine import NumpyEngine
+from lstmcast.network.parameters import Parameters
+from lstmcast.network.products import TorchProducts
+from lstmcast.training.processes import Processes, cores
+
+network = Network("lstm", 1, (300,), (), 1)
+engine = NumpyEngine(network, Parameters(network, np.dtype("float64")), TorchProducts())
+engine.parameters.initialize(network, np.random.default_rng(0))
+batch = Batch(*np.random.default_rng(1).standard_normal((2, 400, 2, 1)))
+loss = engine.loss_and_gradient(batch)  # now there are threads
+np.testing.assert_allclose(Processes(engine, 2, 2).loss_and_gradient(batch), loss, rtol=1e-12)
+print(cores())
+"""
+
+
+def test_threads_and_processes_share_the_cores_and_get_on_with_each_other():
+    count = len(os.sched_getaffinity(0))
+    environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "2")
+    said = subprocess.run([sys.executable, "-c", THREADED], env=environment, capture_output=True, text=True, timeout=60)
+    assert said.stderr == ""
+    assert int(said.stdout) == max(1, count // 2)
+
+
 def test_a_process_that_is_gone_stops_the_training_and_all_end_with_their_engine():
     engine, batch = make(NumpyEngine)
     before = children()

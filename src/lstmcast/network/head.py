@@ -33,7 +33,7 @@ class Head:
     def forward(self, where: int | slice, y: Array) -> None:
         """Write the predictions at ``where`` to those of y (T, O, B)."""
         last = len(self._inputs) - 1
-        for k, (u, (W, b)) in enumerate(zip(self._inputs, self._layers, strict=True)):
+        for k, (u, (W, b)) in enumerate(zip(self._inputs, self._layers)):  # noqa: B905  (a keyword costs time)
             out = y if k == last else self._inputs[k + 1]
             v = np.matmul(W, u[where], out=out[where])
             v += b

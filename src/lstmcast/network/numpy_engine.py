@@ -8,9 +8,10 @@ they lie in memory and ``cells/`` for what happens between the products.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from math import isqrt
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from lstmcast.network.tape import LayerTape, Tape
 PIECE, STREAM = 2**20, 2**16
 # sequences from which on another library's products pay, though its calls take longer
 LARGE = 32
+# sequences below which products are faster if the weights' columns lie together
+NARROW = 8
 
 
 @dataclass(frozen=True)
@@ -172,10 +175,13 @@ class NumpyEngine:
         N = len(history) * paths
         steps = max(1, min(64, STREAM // (self._cell.blocks * sum(self.network.hidden_sizes) * N)))
         tape = self._new_tape(steps, N)
-        weights = self._packed(tape.products)
+        weights = self._packed(tape.products, order="F" if N < NARROW else "C")
         tape.set_states([np.repeat(state, paths, axis=1) for state in states])
         pending = [np.repeat(y.T, paths, axis=1) for y in outputs[:, -delay:].swapaxes(0, 1)]
         y = np.zeros((steps, self.network.output_size, N), outputs.dtype)
+        # a forecast may leave the finite numbers; a context of its own, for whoever reads the stream has another
+        quiet = copy_context()
+        quiet.run(np.seterr, over="ignore", invalid="ignore")
         while True:
             for t in range(steps):
                 forecast = read(pending.pop(0).T)
@@ -183,13 +189,15 @@ class NumpyEngine:
                 if known is not None:
                     tape.x[t, forecast.shape[1] :] = next(known).T
                 yield forecast
-                with np.errstate(over="ignore", invalid="ignore"):  # a forecast may leave the finite numbers
-                    self._step(weights, tape, t)
-                    tape.head.forward(t, y)
+                quiet.run(self._forecast, weights, tape, t, y)
                 pending.append(y[t].copy())
             tape.set_states(list(tape.states(steps)))
 
-    def _packed(self, products: Products) -> list[Weights]:
+    def _forecast(self, weights: Sequence[Weights], tape: Tape, t: int, y: Array) -> None:
+        self._step(weights, tape, t)
+        tape.head.forward(t, y)
+
+    def _packed(self, products: Products, order: Literal["C", "F"] = "C") -> list[Weights]:
         views, cell, wrap = self.parameters.views, self._cell, products.wrap
         weights = []
         for layer, H in enumerate(self.network.hidden_sizes):
@@ -199,7 +207,7 @@ class NumpyEngine:
             D = W.shape[1] - H - 1
             back = np.ascontiguousarray(np.delete(W, D, axis=1).T)
             W[: cell.sigmoids * H] *= 0.5
-            weights.append(Weights(wrap(W), wrap(back), wrap(back[D:])))
+            weights.append(Weights(wrap(np.asarray(W, order=order)), wrap(back), wrap(back[D:])))
         return weights
 
     def _tape(self, T: int, B: int) -> Tape:
@@ -216,11 +224,10 @@ class NumpyEngine:
         return Tape(self._cell, self.network, self.parameters, products, T, B)
 
     def _step(self, weights: Sequence[Weights], tape: Tape, t: int) -> None:
-        multiply = tape.products.multiply
-        for W, layer in zip(weights, tape.layers, strict=True):
-            z, a, views = layer.forward[t]
+        multiply, forward = tape.products.multiply, self._cell.forward
+        for W, (z, a, views) in zip(weights, tape.forward[t]):  # noqa: B905  (a keyword costs time)
             multiply(W.forward, z, a)
-            self._cell.forward(views)
+            forward(views)
 
     def _forward(self, batch: Batch, segment: int | None = None) -> Pass:
         """Run forward in segments of at most so many steps; None: all at once, or √T if the rest is recomputed."""

@@ -77,6 +77,7 @@ class Tape:
         x: ``(T, F, B)``, the inputs.
         products: who multiplies what is on it.
         layers: one tape a layer.
+        forward: for each step, what `forward` has of each layer.
         chunk: K, the steps that the backward pass takes at once.
     """
 
@@ -96,6 +97,7 @@ class Tape:
             z, h = signals[layer : layer + T, start:end], signals[layer : layer + T + 1, end - H : end]
             self.layers.append(LayerTape(cell, z, h, self.chunk, products))
             start = end - H
+        self.forward = list(zip(*(layer.forward for layer in self.layers), strict=True))
         self.head = Head(network, parameters.views, self.layers[-1].h[1:], self.x)
 
     def states(self, t: int) -> Iterator[Array]:

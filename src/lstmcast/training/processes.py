@@ -12,6 +12,8 @@ import signal
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
+import torch
+
 from lstmcast.data.batches import Batch, Sampler
 from lstmcast.errors import InvalidError
 from lstmcast.network.engine import Engine
@@ -23,13 +25,13 @@ SEQUENCES, NUMBERS = 8, 20_000
 
 
 def cores() -> int:
-    """Return how many cores this process may use for one batch.
+    """Return how many processes, each with torch's number of threads, there are cores for.
 
     A worker of a sweep has one, for the others are its siblings'. Only Linux tells the number, and forks safely.
     """
     if multiprocessing.parent_process() is not None or not hasattr(os, "sched_getaffinity"):
         return 1
-    return len(os.sched_getaffinity(0))
+    return max(1, len(os.sched_getaffinity(0)) // torch.get_num_threads())
 
 
 def shared(engine: Engine, sampler: Sampler, processes: int | None) -> Engine:
@@ -118,6 +120,8 @@ class Processes:
 
 def _serve(engine: Engine, channel: Connection) -> None:
     """Compute shares until the other end is closed."""
+    # OpenMP's threads do not survive a fork, though it waits for them
+    torch.set_num_threads(1)
     # Ctrl-C goes to us too: the first process decides when to end
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -10,7 +10,8 @@ step: a few products of those with dL/dh and dL/dc.
 
 from __future__ import annotations
 
-from typing import Protocol
+import functools
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +19,12 @@ from lstmcast.arrays import Array
 
 # views of a step's arrays, in an order that only the cell knows: they are made once, then used in every pass
 Views = tuple[Array, ...]
+
+
+@functools.cache
+def one_and_half(dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """Return 1 and 1/2 as arrays, which NumPy takes in half the time of Python's numbers."""
+    return np.array(1, dtype), np.array(0.5, dtype)
 
 
 class Cell(Protocol):

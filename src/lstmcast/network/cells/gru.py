@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from lstmcast.arrays import Array
-from lstmcast.network.cells.base import Views
+from lstmcast.network.cells.base import Views, one_and_half
 
 
 class GRU:
@@ -53,15 +53,16 @@ class GRU:
     def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:  # noqa: ARG002
         """Cut the blocks out of m."""
         H = len(h)
-        return m[: 2 * H], m[:H], m[H : 2 * H], m[2 * H : 3 * H], m[3 * H : 4 * H], h_prev, h
+        blocks = m[: 2 * H], m[:H], m[H : 2 * H], m[2 * H : 3 * H], m[3 * H : 4 * H]
+        return *one_and_half(m.dtype), *blocks, h_prev, h
 
     def forward(self, views: Views) -> None:
         """Leave r, z, n, v in the place of the pre-activations."""
-        r_z, r, z, n, v, h_prev, h = views
+        one, half, r_z, r, z, n, v, h_prev, h = views
         # (1) r, z = σ(a)
         np.tanh(r_z, r_z)
-        np.add(r_z, 1, r_z)
-        np.multiply(r_z, 0.5, r_z)
+        np.add(r_z, one, r_z)
+        np.multiply(r_z, half, r_z)
         # (2) n = tanh(u + r * v)
         np.multiply(r, v, h)
         np.add(n, h, n)

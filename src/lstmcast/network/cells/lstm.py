@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from lstmcast.arrays import Array
-from lstmcast.network.cells.base import JointWeights, Views
+from lstmcast.network.cells.base import JointWeights, Views, one_and_half
 
 
 class LSTM(JointWeights):
@@ -36,15 +36,16 @@ class LSTM(JointWeights):
         """Cut the blocks out of m; c goes to the next step's c'."""
         H = len(h)
         gates = m[: 4 * H], m[: 3 * H], m[H : 3 * H], m[3 * H : 5 * H]
-        return *gates, scratch[: 2 * H], scratch[:H], scratch[H : 2 * H], m_next[4 * H : 5 * H], m[5 * H :], m[:H], h
+        products = scratch[: 2 * H], scratch[:H], scratch[H : 2 * H]
+        return *one_and_half(m.dtype), *gates, *products, m_next[4 * H : 5 * H], m[5 * H :], m[:H], h
 
     def forward(self, views: Views) -> None:
         """Leave the gates in the place of the pre-activations."""
-        a, o_i_f, i_f, g_c_prev, ig_fc, ig, fc, c, tanh_c, o, h = views
+        one, half, a, o_i_f, i_f, g_c_prev, ig_fc, ig, fc, c, tanh_c, o, h = views
         # (1) o, i, f = σ(a), g = tanh(a);  σ(a) = (1 + tanh(a/2)) / 2 never overflows
         np.tanh(a, a)
-        np.add(o_i_f, 1, o_i_f)
-        np.multiply(o_i_f, 0.5, o_i_f)
+        np.add(o_i_f, one, o_i_f)
+        np.multiply(o_i_f, half, o_i_f)
         # (2) c = i * g + f * c'
         np.multiply(i_f, g_c_prev, ig_fc)
         np.add(ig, fc, c)
