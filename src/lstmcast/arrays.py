@@ -6,8 +6,18 @@ Arrays cross module borders as ``(N, T, F)``; inside the NumPy engine they are `
 
 from __future__ import annotations
 
+from math import prod
+from mmap import mmap
 from typing import Any, TypeAlias
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 Array: TypeAlias = NDArray[Any]
+
+
+def shared_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Return zeros in memory that processes forked after this share with this one."""
+    memory = mmap(-1, max(1, prod(shape) * np.dtype(dtype).itemsize))
+    array: Array = np.frombuffer(memory, dtype, prod(shape)).reshape(shape)
+    return array

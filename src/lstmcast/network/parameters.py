@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from lstmcast.arrays import Array
+from lstmcast.arrays import Array, shared_zeros
 from lstmcast.errors import InvalidError
 from lstmcast.network.description import Network
 
@@ -38,7 +38,8 @@ class Parameters:
     """
 
     def __init__(self, network: Network, dtype: DTypeLike = np.float64) -> None:
-        self.values: Array = np.zeros(network.size, dtype)
+        # processes that share the batches read them
+        self.values: Array = shared_zeros((network.size,), dtype)
         self.gradient: Array = np.zeros(network.size, dtype)
         self.views = named_views(self.values, network.shapes)
         self.gradient_views = named_views(self.gradient, network.shapes)

@@ -23,7 +23,7 @@ from lstmcast.network.parameters import Parameters
 from lstmcast.network.products import Products
 
 # numbers of a chunk of steps: they stay in the processor's cache while the backward pass works on them
-CHUNK = 2**17
+CHUNK = 2**18
 
 
 class LayerTape:

@@ -1,7 +1,7 @@
 """Several cores for one batch: processes forked from this one compute a share of its sequences each.
 
-A step's matrices are too small for threads, but the sequences of a batch meet only in the gradient's sum. All that
-travels is the parameters and a share of the batch one way, a gradient the other, in some tenths of a millisecond.
+A step's matrices are too small for threads, but the sequences of a batch meet only in the gradient's sum. Parameters
+and gradients lie in memory that all processes share; only a share of the batch travels.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
+from lstmcast.arrays import Array, shared_zeros
 from lstmcast.data.batches import Batch, Sampler
 from lstmcast.errors import InvalidError
 from lstmcast.network.engine import Engine
@@ -89,13 +90,15 @@ class Processes:
         self.input_gradients, self.predict, self.stream = engine.input_gradients, engine.predict, engine.stream
         self.count = count
         self._engine, self._wanted = engine, wanted
-        self._others: list[Connection] = []
+        values = engine.parameters.values
+        self._others: list[tuple[Connection, Array]] = []
         context = multiprocessing.get_context("fork")
         for _ in range(count - 1):
+            gradient = shared_zeros(values.shape, values.dtype)
             ours, theirs = context.Pipe()
-            context.Process(target=_serve, args=(engine, theirs), daemon=True).start()
+            context.Process(target=_serve, args=(engine, theirs, gradient), daemon=True).start()
             theirs.close()
-            self._others.append(ours)
+            self._others.append((ours, gradient))
 
     def loss_and_gradient(self, batch: Batch) -> float:
         """Return the loss of the whole batch; overwrite ``parameters.gradient`` with its gradient.
@@ -106,20 +109,19 @@ class Processes:
         count = min(self.count, _parts(self._engine, batch, self._wanted))
         others, gradient = self._others[: count - 1], self.parameters.gradient
         try:
-            for index, other in enumerate(others, 1):
-                other.send((self.parameters.values, *batch.share(index, count)))
+            for index, (other, _) in enumerate(others, 1):
+                other.send(batch.share(index, count))
             loss = loss_and_gradient_of(self._engine, *batch.share(0, count))
-            for other in others:
-                their_loss, their_gradient = other.recv()
-                loss += their_loss
+            for other, their_gradient in others:
+                loss += other.recv()
                 gradient += their_gradient
         except (EOFError, OSError):
             raise Stopped("the end of a process that computes a share of each batch") from None
         return loss
 
 
-def _serve(engine: Engine, channel: Connection) -> None:
-    """Compute shares until the other end is closed."""
+def _serve(engine: Engine, channel: Connection, gradient: Array) -> None:
+    """Compute shares, their gradients to ``gradient``, until the other end is closed."""
     # OpenMP's threads do not survive a fork, though it waits for them
     torch.set_num_threads(1)
     # Ctrl-C goes to us too: the first process decides when to end
@@ -131,5 +133,6 @@ def _serve(engine: Engine, channel: Connection) -> None:
     os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     with suppress(EOFError, OSError):
         while True:
-            engine.parameters.values[:], share, part = channel.recv()
-            channel.send((loss_and_gradient_of(engine, share, part), engine.parameters.gradient))
+            loss = loss_and_gradient_of(engine, *channel.recv())
+            gradient[:] = engine.parameters.gradient
+            channel.send(loss)
