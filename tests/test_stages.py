@@ -68,3 +68,11 @@ def test_it_goes_on_from_every_step_of_every_stage(config, straight, tmp_path, a
 def test_forecasts_are_made_in_the_last_stages_precision(straight):
     engine = load_forecaster(straight, "test").forecaster.engine
     assert engine.parameters.values.dtype == "float64"
+
+
+def test_what_helps_against_a_divergence_is_what_the_stage_has(config):
+    assert [stage.remedy for stage in config.stages] == [
+        "lower optimizer.learning_rate, or clip the gradient: training.clip.norm=1.0",
+        "lower then.0.optimizer.learning_rate, or keep then.0.optimizer.line_search=strong_wolfe",
+        "lower then.1.optimizer.learning_rate, or raise then.1.optimizer.damping",
+    ]

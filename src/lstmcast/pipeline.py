@@ -56,6 +56,7 @@ class Result:
     seconds: float
     evaluation: Evaluation | TokenEvaluation | None
     exit_code: ExitCode
+    remedy: str = ""
 
     def summary(self) -> dict[str, Any]:
         """Return the run as JSON, with the fields that scripts rely on."""
@@ -257,7 +258,8 @@ class Training:
         ends = {"finished": ExitCode.DONE, "diverged": ExitCode.DIVERGED}
         # another process may have been the one that was told to stop
         exit_code = ends.get(outcome.status, stop.exit_code or ExitCode.STOPPED)
-        result = Result(run, outcome.status, outcome.reason, self.trainer.total, seconds, evaluation, exit_code)
+        remedy = self.config.stages[self._stage].remedy if outcome.status == "diverged" else ""
+        result = Result(run, outcome.status, outcome.reason, self.trainer.total, seconds, evaluation, exit_code, remedy)
         best = {} if self.trainer.best is None else {"validation": self.trainer.best}
         run.write_manifest(**{key: value for key, value in result.summary().items() if key != "run"}, **best)
         return result

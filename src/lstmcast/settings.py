@@ -14,7 +14,7 @@ Seed: TypeAlias = int | Sequence[int]
 class Section(BaseModel):
     """A section of the YAML file; unknown keys, wrong types, infinities and NaN are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class Document(Section):

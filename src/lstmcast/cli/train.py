@@ -123,7 +123,7 @@ def _render(result: Result, *, json: bool, quiet: bool) -> None:
             say(result.reason)
     if result.status == "diverged":
         say(f"error: training diverged: {result.reason}; the best parameters before it are kept in {result.run.path}")
-        say("hint: lower optimizer.learning_rate, or clip the gradient: training.clip.norm=1.0")
+        say(f"hint: {result.remedy}")
     if result.status == "stopped":
         signals = "Ctrl-C" if result.exit_code == ExitCode.INTERRUPTED else "a time limit, SIGTERM or SIGHUP"
         why = result.reason or signals

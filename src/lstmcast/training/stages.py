@@ -36,6 +36,16 @@ class Stage:
     dtype: DtypeName
     key: str = ""
 
+    @property
+    def remedy(self) -> str:
+        """What to change if the stage diverges."""
+        lower = f"lower {self.key}optimizer.learning_rate"
+        if self.optimizer.kind == "levenberg_marquardt":
+            return f"{lower}, or raise {self.key}optimizer.damping"
+        if self.optimizer.kind == "lbfgs":
+            return f"{lower}, or keep {self.key}optimizer.line_search=strong_wolfe"
+        return f"{lower}, or clip the gradient: {self.key}training.clip.norm=1.0"
+
     def after(self, following: NextStage, index: int) -> Stage:
         """Return the stage that follows this one."""
         for_all = {
