@@ -33,7 +33,11 @@ def by_complex_step(problem):
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"feedback": True, "residual": True, "weights": "random", "initial": True}, {"head": (3,), "delay": 2}],
+    [
+        {},
+        {"feedback": True, "residual": True, "weights": "random", "initial": True},
+        {"head": (3,), "feedback": True, "delay": 2},
+    ],
     ids=["plain", "rollout", "head"],
 )
 def test_it_is_that_of_the_complex_step(make_problem, cell, options):
@@ -51,12 +55,15 @@ def test_the_path_through_predictions_counts(make_problem):
     assert np.abs(ours - true).max() > 1e-3 * np.abs(true).max()
 
 
-def test_sequences_taken_one_by_one_add_up(make_problem, monkeypatch):
-    problem = make_problem("lstm", feedback=True, weights="random", initial=True)
+@pytest.mark.parametrize("delay", [1, 2])
+def test_steps_and_sequences_taken_a_few_at_a_time_add_up(make_problem, monkeypatch, delay):
+    problem = make_problem("lstm", feedback=True, weights="random", initial=True, delay=delay)
     whole = gauss_newton_matrix(problem.network, problem.parameters, problem.batch)
-    monkeypatch.setattr("lstmcast.network.gauss_newton.STEPS", 1)
-    parts = gauss_newton_matrix(problem.network, problem.parameters, problem.batch)
-    assert np.abs(parts - whole).max() < 1e-12 * np.abs(whole).max()
+    numbers = (problem.network.state_size + problem.network.output_size) * problem.network.size
+    for sequences_times_steps in (1, 2, 6):
+        monkeypatch.setattr("lstmcast.network.gauss_newton.NUMBERS", sequences_times_steps * numbers)
+        parts = gauss_newton_matrix(problem.network, problem.parameters, problem.batch)
+        assert np.abs(parts - whole).max() < 1e-12 * np.abs(whole).max()
 
 
 def test_it_can_be_stopped(make_problem):

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from functools import partial
 from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jvp, vmap
+from torch.func import functional_call, jacrev, vmap
 
 from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch
 from lstmcast.network.description import Network
+from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
 from lstmcast.network.torch_engine import TorchEngine
 
-# parameters differentiated at once: enough to fill the processor, few enough to be stopped between
-CHUNK = 128
-# steps of all sequences that are differentiated at once: J takes P times as many numbers
-STEPS = 4096
+# numbers in the derivatives that are made at once: enough to fill the processor, few enough to be stopped between
+NUMBERS = 2**20
 
 
-class Outputs(nn.Module):
-    """An engine's outputs on one batch, as a module under the parameters' own names."""
+class Step(nn.Module):
+    """One step of one sequence, as a module under the parameters' own names."""
 
-    def __init__(self, engine: TorchEngine, batch: Batch) -> None:
+    def __init__(self, engine: TorchEngine) -> None:
         super().__init__()
         self.cells, self.head = nn.ModuleList(engine._cells), nn.ModuleList(engine._head)
-        self._engine, self._batch = engine, batch
+        self._engine = engine
 
-    def forward(self) -> Tensor:
-        """Return the outputs ``(N, T, O)``."""
-        engine, batch = self._engine, self._batch
-        return engine._outputs(batch, engine._tensor(batch.inputs), engine._initial(batch))
+    def forward(self, state_and_input: Tensor) -> Tensor:
+        """Return the state after the step and the output, ``(S + O,)``, from the state before and the input."""
+        engine = self._engine
+        state, x = torch.split(state_and_input[None], [engine.network.state_size, engine.network.input_size], dim=1)
+        h, states = engine._step(x, engine._split(state))
+        return torch.cat([*(part for layer in states for part in layer), engine._predict(h, x)], dim=1)[0]
 
 
 def gauss_newton_matrix(
@@ -44,8 +45,13 @@ def gauss_newton_matrix(
 
         L = Σ_k r_k²,   G = 2 Jᵀ J,   J_kp = ∂r_k/∂θ_p,   r_k = sqrt(w / (O Σw)) (y - target)
 
-    J comes by forward mode, one tangent a parameter.
-    Source: Nocedal and Wright, Numerical Optimization (2006), section 10.3.
+    The derivatives of the state s and the output y go forward in time with them, as in real-time recurrent learning:
+
+        d(s, y)(t)/dθ = ∂(s, y)/∂θ + ∂(s, y)/∂(s', x) d(s', x)(t)/dθ,   dx(t)/dθ = dy(t - delay)/dθ if fed back, or 0
+
+    and the partial derivatives of many steps are computed at once.
+    Sources: Nocedal and Wright, Numerical Optimization (2006), section 10.3; Williams and Zipser (1989),
+    https://doi.org/10.1162/neco.1989.1.2.270.
 
     Args:
         network: what is differentiated.
@@ -53,29 +59,45 @@ def gauss_newton_matrix(
         batch: the problem.
         pause: called now and then; what it raises ends the computation.
     """
-    engine = TorchEngine(network, parameters, fused=False)
-    theta = torch.from_numpy(parameters.values)
+    S, O, P = network.state_size, network.output_size, network.size
     N, T, _ = batch.inputs.shape
-    w = np.ones((N, T)) if batch.weights is None else batch.weights
-    all_roots = torch.from_numpy(np.sqrt(w / (network.output_size * w.sum()))[:, :, None]).to(theta.dtype)
+    theta = torch.from_numpy(parameters.values)
+    step = Step(TorchEngine(network, parameters, fused=False))
 
-    def residuals(flat: Tensor, outputs: Outputs, root: Tensor) -> Tensor:
+    def after(flat: Tensor, before: Tensor) -> Tensor:
         parts = torch.split(flat, [prod(shape) for shape in network.shapes.values()])
         views = {name: part.view(shape) for part, (name, shape) in zip(parts, network.shapes.items(), strict=True)}
-        weighted: Tensor = root * functional_call(outputs, views, ())
-        return weighted[root[:, :, 0] > 0].reshape(-1)
+        result: Tensor = functional_call(step, views, (before,))
+        return result
 
-    together = max(1, STEPS // T)
-    tangents = torch.split(torch.eye(network.size, dtype=theta.dtype), CHUNK)
-    matrix = theta.new_zeros(network.size, network.size)
-    for first in range(0, N, together):
-        some = slice(first, first + together)
-        function = partial(residuals, outputs=Outputs(engine, batch.part(some)), root=all_roots[some])
-        rows = []
-        for some_tangents in tangents:
+    partials = vmap(vmap(jacrev(after, argnums=(0, 1)), in_dims=(None, 0)), in_dims=(None, 0))
+    run = NumpyEngine(network, parameters)._forward(batch, T)
+    before = torch.from_numpy(
+        np.stack([np.concatenate([*run.tape.states(t), run.tape.x[t]]) for t in range(T)]).swapaxes(1, 2)
+    )  # (T, N, S + F)
+    w = np.ones((N, T)) if batch.weights is None else batch.weights
+    roots = torch.tensor(np.sqrt(w.T / (O * w.sum()))[:, :, None, None], dtype=theta.dtype)
+    counted = torch.tensor(w.T > 0)
+    fed = np.zeros((N, T), bool) if batch.feedback is None else batch.feedback
+    read = torch.tensor(fed.T[:, :, None, None])
+
+    matrix = theta.new_zeros(P, P)
+    at_once = max(1, NUMBERS // ((S + O) * P))
+    steps = max(1, at_once // N)
+    for first in range(0, N, at_once):
+        some = slice(first, first + at_once)
+        ds = theta.new_zeros(len(before[0, some]), S, P)
+        dy = deque([theta.new_zeros(len(ds), O, P)] * batch.delay, maxlen=batch.delay)
+        for start in range(0, T, steps):
             pause()
-            rows.append(vmap(lambda tangent, function=function: jvp(function, (theta,), (tangent,))[1])(some_tangents))
-        J = torch.cat(rows)  # (P, residuals of some sequences)
-        matrix += 2 * (J @ J.T)
+            now = slice(start, start + steps)
+            d, to = partials(theta, before[now, some])  # (steps, n, S + O, P), (steps, n, S + O, S + F)
+            to = torch.cat([to[..., :S], to[..., S : S + O] * read[now, some]], dim=-1)
+            for t in range(len(d)):
+                d[t].baddbmm_(to[t], torch.cat([ds, dy[0]], dim=1))
+                ds, y = d[t, :, :S], d[t, :, S:]
+                dy.append(y)
+            J = (d[:, :, S:] * roots[now, some])[counted[now, some]].reshape(-1, P)
+            matrix += 2 * (J.T @ J)
     result: Array = matrix.numpy()
     return result
