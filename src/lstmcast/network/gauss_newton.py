@@ -19,7 +19,7 @@ from lstmcast.network.parameters import Parameters
 from lstmcast.network.torch_engine import TorchEngine
 
 # numbers in the derivatives that are made at once: enough to fill the processor, few enough to be stopped between
-NUMBERS = 2**20
+NUMBERS = 2**22
 
 
 class Step(nn.Module):
