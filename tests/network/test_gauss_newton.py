@@ -7,39 +7,41 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lstmcast.network.gauss_newton import gauss_newton_matrix
+from lstmcast.network.gauss_newton import bending, gauss_newton_matrix
 from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
 
 STEP = 1e-200
+OPTIONS = {
+    "plain": {},
+    "rollout": {"feedback": True, "residual": True, "weights": "random", "initial": True},
+    "head": {"head": (3,), "feedback": True, "delay": 2},
+}
 
 
-def by_complex_step(problem):
-    """Return 2 JᵀJ, the columns of J one after another."""
+def derivative(problem, at, direction):
+    """Return the residuals' derivative along a direction, at other parameters than the problem's."""
     parameters = Parameters(problem.network, np.complex128)
-    engine = NumpyEngine(problem.network, parameters)
+    parameters.values[:] = at + 1j * STEP * direction
     batch = problem.batch
     w = np.ones(batch.inputs.shape[:2]) if batch.weights is None else batch.weights
     root = np.sqrt(w / w.sum() / problem.network.output_size)[:, :, None]
-    columns = []
-    for unit in np.eye(problem.network.size):
-        parameters.values[:] = problem.parameters.values + 1j * STEP * unit
-        outputs = engine._forward(batch).y.transpose(2, 0, 1)
-        columns.append((root * outputs.imag / STEP).ravel())
-    J = np.stack(columns, axis=1)
+    outputs = NumpyEngine(problem.network, parameters)._forward(batch).y.transpose(2, 0, 1)
+    return (root * outputs.imag / STEP).ravel()
+
+
+def jacobian(problem):
+    theta = problem.parameters.values
+    return np.stack([derivative(problem, theta, unit) for unit in np.eye(len(theta))], axis=1)
+
+
+def by_complex_step(problem):
+    J = jacobian(problem)
     return 2 * J.T @ J
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"feedback": True, "residual": True, "weights": "random", "initial": True},
-        {"head": (3,), "feedback": True, "delay": 2},
-    ],
-    ids=["plain", "rollout", "head"],
-)
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_it_is_that_of_the_complex_step(make_problem, cell, options):
     problem = make_problem(cell, (2, 3), **options)
     ours = gauss_newton_matrix(problem.network, problem.parameters, problem.batch)
@@ -74,3 +76,18 @@ def test_it_can_be_stopped(make_problem):
 
     with pytest.raises(InterruptedError):
         gauss_newton_matrix(problem.network, problem.parameters, problem.batch, pause)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_the_bending_is_that_of_the_residuals(make_problem, cell, options):
+    problem = make_problem(cell, (2, 3), **options)
+    theta = problem.parameters.values
+    v = 0.001 * np.random.default_rng(0).standard_normal(len(theta))
+    second = (derivative(problem, theta + 1e-2 * v, v) - derivative(problem, theta - 1e-2 * v, v)) / 2e-2
+    true, before = 2 * jacobian(problem).T @ second, theta.copy()
+    ours = bending(problem.network, problem.parameters, problem.batch, v)
+    assert np.abs(ours - true).max() < 1e-3 * np.abs(true).max()
+    np.testing.assert_array_equal(theta, before)
+    forced = bending(problem.network, problem.parameters, replace(problem.batch, feedback=None), v)
+    assert (np.abs(forced - true).max() > 1e-2 * np.abs(true).max()) == ("feedback" in options)

@@ -100,6 +100,33 @@ class Quadratic:
     def curvature(self):
         return (2 * self.A.T @ self.A).numpy()
 
+    def bending(self, direction):
+        return np.zeros_like(direction)
+
+
+class Rosenbrock:
+    """The residuals 10 (y - x²) and 1 - x: a valley along a parabola."""
+
+    def __init__(self, parameter):
+        self.parameter = parameter
+
+    def __call__(self):
+        x, y = self.parameter.detach()
+        residual = torch.stack([10 * (y - x**2), 1 - x])
+        self.parameter.grad = 2 * self.J().T @ residual
+        return float(residual @ residual)
+
+    trial = __call__
+
+    def J(self):
+        return torch.tensor([[-20 * float(self.parameter.detach()[0]), 10], [-1, 0]], dtype=torch.float64)
+
+    def curvature(self):
+        return (2 * self.J().T @ self.J()).numpy()
+
+    def bending(self, direction):
+        return (2 * self.J().T @ torch.tensor([-20 * direction[0] ** 2, 0], dtype=torch.float64)).numpy()
+
 
 def parameter():
     return torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
@@ -141,3 +168,28 @@ def test_levenberg_marquardt_damps_more_until_the_loss_falls():
     optimizer.step(problem)
     assert problem() < before
     assert optimizer.state[theta]["damping"] > 1
+
+
+def test_levenberg_marquardt_follows_a_bent_valley():
+    theta = torch.nn.Parameter(torch.tensor([0.6, 0.36], dtype=torch.float64))
+    LevenbergMarquardt(kind="levenberg_marquardt", damping=1e-12).build(theta).step(Rosenbrock(theta))
+    torch.testing.assert_close(theta.detach(), torch.ones(2, dtype=torch.float64))
+
+
+def test_levenberg_marquardt_takes_no_step_that_bends_too_much():
+    theta = torch.nn.Parameter(torch.tensor([-1.2, 1], dtype=torch.float64))
+    optimizer = LevenbergMarquardt(kind="levenberg_marquardt", damping=1e-12, attempts=1).build(theta)
+    # the parabola ends in the minimum, but |a| is 1.35 |v|
+    optimizer.step(Rosenbrock(theta))
+    assert theta.tolist() == [-1.2, 1]
+    assert optimizer.state[theta]["damping"] == pytest.approx(4e-12)
+
+
+@pytest.mark.parametrize(("share", "factor"), [(1.0, 1 / 3), (0.5, 1 - 0.5**3), (0.1, 1 + 0.62**3)])
+def test_levenberg_marquardt_eases_the_damping_by_the_share_of_the_gain_that_came_true(share, factor):
+    theta = parameter()
+    problem = Quadratic(theta)
+    optimizer = LevenbergMarquardt(kind="levenberg_marquardt", damping=1e-9, learning_rate=share).build(theta)
+    # a share s of the step gains 2s - s² of what the whole step would: 1, 0.75, 0.19
+    optimizer.step(problem)
+    assert optimizer.state[theta]["damping"] == pytest.approx(1e-9 * factor, rel=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -20,6 +21,8 @@ from lstmcast.network.torch_engine import TorchEngine
 
 # numbers in the derivatives that are made at once: enough to fill the processor, few enough to be stopped between
 NUMBERS = 2**22
+# of the differences along a direction, as a share of it: the outputs' fourth derivatives cost h²/12, rounding 1e-16/h²
+BENDING_STEP = 0.1
 
 
 class Step(nn.Module):
@@ -101,3 +104,25 @@ def gauss_newton_matrix(
             matrix += 2 * (J.T @ J)
     result: Array = matrix.numpy()
     return result
+
+
+def bending(network: Network, parameters: Parameters, batch: Batch, direction: Array) -> Array:
+    """Return how the residuals bend along a direction v ``(P,)``, as far as the parameters can follow: 2 Jᵀ r̈ ``(P,)``.
+
+        r̈ = d²r(θ + s v)/ds² at s = 0, by central differences: (r(θ + h v) - 2 r(θ) + r(θ - h v)) / h²
+
+    Arguments and residuals r are those of `gauss_newton_matrix`.
+    """
+    moved = Parameters(network, parameters.values.dtype)
+    engine = NumpyEngine(network, moved)
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the result
+        moved.values[:] = parameters.values + BENDING_STEP * direction
+        ahead = engine._forward(batch).y
+        moved.values[:] = parameters.values - BENDING_STEP * direction
+        behind = engine._forward(batch).y
+        moved.values[:] = parameters.values
+        run = engine._forward(batch)
+        second = (ahead - 2 * run.y + behind) / BENDING_STEP**2
+        # the loss of outputs r̈ whose targets are 0 has the derivative that goes back through the steps
+        engine._backward(run, engine._loss(replace(batch, targets=np.zeros_like(batch.targets)), second)[1])
+    return moved.gradient

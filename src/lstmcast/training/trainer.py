@@ -96,6 +96,14 @@ class Evaluation:
         engine = self._trainer.engine
         return gauss_newton_matrix(engine.network, engine.parameters, self._batch, self.pause)
 
+    def bending(self, direction: Array) -> Array:
+        """Return 2 Jᵀ r̈ ``(P,)``: how the residuals bend along a direction ``(P,)``."""
+        from lstmcast.network.gauss_newton import bending
+
+        self.pause()
+        engine = self._trainer.engine
+        return bending(engine.network, engine.parameters, self._batch, direction)
+
     def pause(self) -> None:
         """Stop if it is time to."""
         if self._stop():
@@ -444,6 +452,9 @@ class _Probe:
 
     def curvature(self) -> Array:
         return np.eye(len(self._parameter), dtype=self._parameter.detach().numpy().dtype)
+
+    def bending(self, direction: Array) -> Array:
+        return np.zeros_like(direction)
 
 
 @dataclass(frozen=True)
