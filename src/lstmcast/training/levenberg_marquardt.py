@@ -40,9 +40,9 @@ class LevenbergMarquardt(torch.optim.Optimizer):
 
         (G + λD) v = -∇L,   (G + λD) a = -2 Jᵀ r̈(v),   θ ← θ + η v + η² a / 2,   D = diag G,   η: learning_rate
 
-    A long narrow valley bends: straight steps soon leave it, the acceleration a follows it. A step is taken if it lowers
-    the loss and |a| ≤ 3/4 |v|, lengths measured by D. λ then falls the further, the more of the predicted gain came
-    true, at most to a third; else it rises, and the step is tried again.
+    A long narrow valley bends: straight steps soon leave it, the acceleration a follows it. Where |a| > 3/4 |v|, with
+    D as the measure, the parabola is not trusted and the step is straight. After a step that lowers the loss λ falls,
+    the further, the more of the predicted gain came true, at most to a third; else it rises and the step is tried again.
     Sources: Marquardt (1963), https://doi.org/10.1137/0111030; for a, Transtrum and Sethna (2012),
     https://arxiv.org/abs/1201.5885; for λ's fall, Madsen, Nielsen and Tingleff (2004), algorithm 3.16,
     https://www2.imm.dtu.dk/pubdb/edoc/imm3215.pdf.
@@ -69,14 +69,15 @@ class LevenbergMarquardt(torch.optim.Optimizer):
             if not failed:
                 v = solve(factor, -gradient)
                 a = solve(factor, -torch.from_numpy(closure.bending(v.numpy())))
-                if a @ (diagonal * a) <= BEND**2 * v @ (diagonal * v):
-                    theta.copy_(start + rate * v + rate**2 / 2 * a)
-                    gain = loss - closure.trial()
-                    if gain > 0:
-                        ratio = gain / float(v @ (damping * v - gradient) / 2)
-                        state["damping"] = max(state["damping"] * max(EASED, 1 - (2 * ratio - 1) ** 3), 1e-15)
-                        return loss
-                    theta.copy_(start)
+                if not a @ (diagonal * a) <= BEND**2 * v @ (diagonal * v):
+                    a.zero_()
+                theta.copy_(start + rate * v + rate**2 / 2 * a)
+                gain = loss - closure.trial()
+                if gain > 0:
+                    ratio = gain / float(v @ (damping * v - gradient) / 2)
+                    state["damping"] = max(state["damping"] * max(EASED, 1 - (2 * ratio - 1) ** 3), 1e-15)
+                    return loss
+                theta.copy_(start)
             state["damping"] *= RAISED
         state["damping"] = min(state["damping"], 1e6)
         return loss
