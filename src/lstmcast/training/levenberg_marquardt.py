@@ -42,7 +42,7 @@ class LevenbergMarquardt(torch.optim.Optimizer):
 
     A long narrow valley bends: straight steps soon leave it, the acceleration a follows it. Where |a| > 3/4 |v|, with
     D as the measure, the parabola is not trusted and the step is straight. After a step that lowers the loss λ falls,
-    the further, the more of the predicted gain came true, at most to a third; else it rises and the step is tried again.
+    the further, the more of the predicted gain came true, at most to a third; else it rises, and the step is redone.
     Sources: Marquardt (1963), https://doi.org/10.1137/0111030; for a, Transtrum and Sethna (2012),
     https://arxiv.org/abs/1201.5885; for λ's fall, Madsen, Nielsen and Tingleff (2004), algorithm 3.16,
     https://www2.imm.dtu.dk/pubdb/edoc/imm3215.pdf.
