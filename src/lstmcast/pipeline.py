@@ -119,7 +119,7 @@ class Training:
         self._seconds = seconds
         if numerics != self._numerics:
             self._warnings.append(
-                "this machine or its libraries round otherwise: the run goes on, but not to the same bytes"
+                "this machine, its cores or its libraries round otherwise: the run goes on, but not to the same bytes"
             )
 
     @property

@@ -218,3 +218,17 @@ def test_a_process_killed_in_a_run_leaves_a_run_that_goes_on(tmp_path):
     assert process.returncode == 75
     assert "stopped by the end of a process that computes a share of each batch after step" in said
     assert "train --resume" in said
+
+
+@pytest.mark.skipif(cores() < 2, reason="there is one core")
+def test_a_run_that_goes_on_with_fewer_cores_says_so(tmp_path):
+    process = train(tmp_path, "run", "--max-time", "0.5", "training.steps=1000")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75, said
+    resumed = [sys.executable, "-m", "lstmcast", "train", "--resume", "run", "--quiet"]
+    one = {min(os.sched_getaffinity(0))}
+    said = subprocess.run(
+        resumed, cwd=tmp_path, capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, one)
+    )
+    assert said.returncode == 0
+    assert "its cores or its libraries round otherwise" in said.stderr
