@@ -46,7 +46,7 @@ def network_and_parameters(hidden, dtype):
     from lstmcast.network.parameters import Parameters
 
     network = Network("lstm", 1, tuple(hidden), (), 1)
-    parameters = Parameters(network, dtype)
+    parameters = Parameters(network, dtype, shared=True)
     parameters.initialize(network, np.random.default_rng(0))
     return network, parameters
 
@@ -66,24 +66,16 @@ def by_hand(network, parameters):
     return NumpyEngine(network, parameters, TorchProducts())
 
 
-class Same:
-    """Draws one batch again and again."""
-
-    def __init__(self, batch):
-        self.next, self.state, self.restore = lambda: batch, dict, lambda _state: None
-
-
 def by_default(network, parameters, batch, rollout=False):
     """Return the engine that training takes for batches like this one, and what it is."""
     from lstmcast.network.engine import make_training_engine
     from lstmcast.network.settings import ModelSettings
-    from lstmcast.training.processes import Processes, shared
+    from lstmcast.training.processes import Processes
 
     settings = ModelSettings(hidden_sizes=list(network.hidden_sizes), device="cpu")
     name = settings.faster_engine(str(parameters.values.dtype), len(batch.inputs), rollout=rollout)
-    engine = make_training_engine(name, network, parameters, device="cpu", recompute=False)
-    engine = shared(engine, Same(batch), None)
-    count = engine.count if isinstance(engine, Processes) else 1
+    engine = Processes(make_training_engine(name, network, parameters, device="cpu", recompute=False))
+    count = engine.parts(batch)
     return engine, f"lstmcast: {name}, {count} process{'es' * (count > 1)}"
 
 

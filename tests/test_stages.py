@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from lstmcast.config.load import load
 from lstmcast.pipeline import Training
 from lstmcast.runs import Run
 from lstmcast.stop import StopRequest
+from lstmcast.training.settings import Clip
 
 CONFIG = """\
 seed: 3
@@ -73,6 +75,11 @@ def test_forecasts_are_made_in_the_last_stages_precision(straight):
 def test_what_helps_against_a_divergence_is_what_the_stage_has(config):
     assert [stage.remedy for stage in config.stages] == [
         "lower optimizer.learning_rate, or clip the gradient: training.clip.norm=1.0",
-        "lower then.0.optimizer.learning_rate, or keep then.0.optimizer.line_search=strong_wolfe",
+        "lower then.0.optimizer.learning_rate",
         "lower then.1.optimizer.learning_rate, or raise then.1.optimizer.damping",
     ]
+    first, search, _ = config.stages
+    clipped = replace(first, training=first.training.model_copy(update={"clip": Clip(norm=0.1)}))
+    assert clipped.remedy == "lower optimizer.learning_rate, or the limits of training.clip"
+    taken = replace(search, optimizer=search.optimizer.model_copy(update={"line_search": "none"}))
+    assert taken.remedy.endswith(", or set then.0.optimizer.line_search=strong_wolfe")

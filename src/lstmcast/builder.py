@@ -59,7 +59,7 @@ def make_network_engine(
     if network.size > MAX_PARAMETERS:
         raise InvalidError(f"model: {network.size:,} parameters; at most {MAX_PARAMETERS:,} are trained")
     stage = stage or config.stages[-1]
-    parameters = Parameters(network, np.dtype(stage.dtype))
+    parameters = Parameters(network, np.dtype(stage.dtype), shared=engine is None)
     parameters.initialize(network, np.random.default_rng([config.seed, 0]))
     if engine is not None:
         return make_engine(engine, network, parameters)
@@ -157,7 +157,7 @@ def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
         InvalidError: if the sizes of the config and of the data do not fit.
     """
     from lstmcast.training import distributed
-    from lstmcast.training.processes import shared
+    from lstmcast.training.processes import Processes
     from lstmcast.training.trainer import Trainer
 
     trainers = []
@@ -168,22 +168,24 @@ def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
         if distributed.processes() > 1:
             engine = distributed.DataParallel(engine)
             validate = validate and distributed.from_the_first(validate)
-        else:
-            engine = shared(engine, sampler, _processes(config, stage))
+        elif (processes := count_processes(config, stage)) > 1:
+            engine = Processes(engine, None if config.model.processes == "auto" else processes)
         trainers.append(
             Trainer(engine, sampler, stage.optimizer, stage.schedule, stage.training, config.seed, validate, index)
         )
     return trainers
 
 
-def _processes(config: Config, stage: Stage) -> int | None:
-    """Return how many processes share a stage's batches; None: as many as help. A GPU is not shared."""
+def count_processes(config: Config, stage: Stage) -> int:
+    """Return how many processes may share a stage's batches; a GPU is not shared."""
+    from lstmcast.training.processes import cores
+
     if config.engine(stage) == "torch":
         from lstmcast.network.torch_engine import find_device
 
         if find_device(config.model.device).type != "cpu":
             return 1
-    return None if config.model.processes == "auto" else config.model.processes
+    return cores() if config.model.processes == "auto" else config.model.processes
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from lstmcast import __version__, runs
 from lstmcast.builder import (
     Trained,
     TrainedTokens,
+    count_processes,
     dump_config,
     load_trained,
     make_dataset,
@@ -124,8 +125,7 @@ class Training:
 
     @property
     def _numerics(self) -> str:
-        counts = (trainer.engine.count for trainer in self._trainers if isinstance(trainer.engine, Processes))
-        return fingerprint(max(counts, default=1))
+        return fingerprint(max(count_processes(self.config, stage) for stage in self.config.stages))
 
     @property
     def trainer(self) -> Trainer:
@@ -140,13 +140,20 @@ class Training:
 
     def _fit(self, **callbacks: Any) -> Outcome:
         """Train from the present stage to the end of the last; ``callbacks`` are those of `fit`."""
-        outcome = fit(self.trainer, **callbacks)
+        outcome = self._fit_stage(callbacks)
         while outcome.status == "finished" and self._stage + 1 < len(self._trainers):
             done = self.trainer
             self._stage += 1
             self.trainer.follow(done)
-            outcome = fit(self.trainer, **callbacks)
+            outcome = self._fit_stage(callbacks)
         return outcome
+
+    def _fit_stage(self, callbacks: dict[str, Any]) -> Outcome:
+        try:
+            return fit(self.trainer, **callbacks)
+        finally:
+            if isinstance(self.trainer.engine, Processes):
+                self.trainer.engine.close()
 
     @classmethod
     def resume(cls, run: Run) -> Training:
@@ -325,7 +332,7 @@ class Training:
 def fingerprint(processes: int) -> str:
     """Return a checksum of how this machine and its libraries round: what decides the last bits of a training.
 
-    Sums over a batch depend on how many ``processes`` share it.
+    Sums over a batch depend on how many ``processes`` may share it.
     """
     import torch
 

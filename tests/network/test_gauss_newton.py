@@ -89,5 +89,10 @@ def test_the_bending_is_that_of_the_residuals(make_problem, cell, options):
     ours = bending(problem.network, problem.parameters, problem.batch, v)
     assert np.abs(ours - true).max() < 1e-3 * np.abs(true).max()
     np.testing.assert_array_equal(theta, before)
+    single = Parameters(problem.network, np.float32)
+    single.values[:] = theta
+    rounded = bending(problem.network, single, problem.batch, v.astype(np.float32))
+    assert rounded.dtype == np.float32
+    assert np.abs(rounded - true).max() < 1e-2 * np.abs(true).max()
     forced = bending(problem.network, problem.parameters, replace(problem.batch, feedback=None), v)
     assert (np.abs(forced - true).max() > 1e-2 * np.abs(true).max()) == ("feedback" in options)

@@ -70,6 +70,15 @@ seeds: [5, 6]
     config = load(words[3], words[4:])
     assert (config.seed, config.training.steps, config.optimizer.learning_rate) == (6, 2, 0.1)
     assert list(config.model.hidden_sizes) == [4, 4]
+    assert config.model.processes == plan.base.model.processes == 1
+
+
+@pytest.mark.parametrize("more", ["overrides: {model.processes: 2}", "parameters: {model.processes: [2]}"])
+def test_a_trial_has_as_many_processes_as_the_spec_says(files, more):
+    files(f"base: base.yaml\n{more}\n")
+    plan = read_plan(Path("spec.yaml"))
+    command = plan.command(plan.trials[0])
+    assert load(command[3], command[4:]).model.processes == 2
 
 
 def test_a_random_search_draws_the_same_again_and_another_with_another_seed(files):

@@ -183,11 +183,27 @@ def test_levenberg_marquardt_steps_straight_where_the_valley_bends_too_much():
     torch.testing.assert_close(theta.detach(), torch.tensor([1, -3.84], dtype=torch.float64))
 
 
-@pytest.mark.parametrize(("share", "factor"), [(1.0, 1 / 3), (0.5, 1 - 0.5**3), (0.1, 1 + 0.62**3)])
-def test_levenberg_marquardt_eases_the_damping_by_the_share_of_the_gain_that_came_true(share, factor):
+@pytest.mark.parametrize("rate", [1.0, 0.1])
+@pytest.mark.parametrize(("told", "factor"), [(1.0, 1 / 3), (0.8, 1 - 0.5**3), (0.6, 1 + (1 / 3) ** 3)])
+def test_levenberg_marquardt_eases_the_damping_by_the_share_of_the_gain_that_came_true(rate, told, factor):
     theta = parameter()
     problem = Quadratic(theta)
-    optimizer = LevenbergMarquardt(kind="levenberg_marquardt", damping=1e-9, learning_rate=share).build(theta)
-    # a share s of the step gains 2s - s² of what the whole step would: 1, 0.75, 0.19
+    true = problem.curvature()
+    # told a share k of the curvature, a whole step promises 1 / 2k of what the best one gains, and gains 1/k - 1 / 2k²
+    problem.curvature = lambda: told * true
+    optimizer = LevenbergMarquardt(kind="levenberg_marquardt", damping=1e-9, learning_rate=rate).build(theta)
     optimizer.step(problem)
+    if rate < 1:
+        ratio = (rate / told - (rate / told) ** 2 / 2) / ((rate - rate**2 / 2) / told)
+        factor = max(1 / 3, 1 - (2 * ratio - 1) ** 3)
     assert optimizer.state[theta]["damping"] == pytest.approx(1e-9 * factor, rel=1e-6)
+
+
+def test_levenberg_marquardt_arrives_in_small_steps_too():
+    theta = parameter()
+    problem = Quadratic(theta)
+    optimizer = LevenbergMarquardt(kind="levenberg_marquardt", learning_rate=0.1).build(theta)
+    for _ in range(200):
+        optimizer.step(problem)
+    expected = torch.linalg.lstsq(problem.A, problem.b[:, None]).solution[:, 0]
+    torch.testing.assert_close(theta.detach(), expected, rtol=0, atol=1e-6)

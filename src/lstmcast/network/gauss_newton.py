@@ -111,9 +111,9 @@ def bending(network: Network, parameters: Parameters, batch: Batch, direction: A
 
         r̈ = d²r(θ + s v)/ds² at s = 0, by central differences: (r(θ + h v) - 2 r(θ) + r(θ - h v)) / h²
 
-    Arguments and residuals r are those of `gauss_newton_matrix`.
+    Arguments and residuals r are those of `gauss_newton_matrix`; whatever the dtype, differences are taken in float64.
     """
-    moved = Parameters(network, parameters.values.dtype)
+    moved = Parameters(network, np.float64)
     engine = NumpyEngine(network, moved)
     with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the result
         moved.values[:] = parameters.values + BENDING_STEP * direction
@@ -125,4 +125,5 @@ def bending(network: Network, parameters: Parameters, batch: Batch, direction: A
         second = (ahead - 2 * run.y + behind) / BENDING_STEP**2
         # the loss of outputs r̈ whose targets are 0 has the derivative that goes back through the steps
         engine._backward(run, engine._loss(replace(batch, targets=np.zeros_like(batch.targets)), second)[1])
-    return moved.gradient
+    result: Array = moved.gradient.astype(parameters.values.dtype)
+    return result

@@ -37,9 +37,9 @@ class Parameters:
         gradient_views: name to view of `gradient`.
     """
 
-    def __init__(self, network: Network, dtype: DTypeLike = np.float64) -> None:
-        # processes that share the batches read them
-        self.values: Array = shared_zeros((network.size,), dtype)
+    def __init__(self, network: Network, dtype: DTypeLike = np.float64, *, shared: bool = False) -> None:
+        """Make parameters of value 0; ``shared``: processes forked after this see what becomes of them."""
+        self.values: Array = (shared_zeros if shared else np.zeros)((network.size,), dtype)
         self.gradient: Array = np.zeros(network.size, dtype)
         self.views = named_views(self.values, network.shapes)
         self.gradient_views = named_views(self.gradient, network.shapes)

@@ -215,7 +215,7 @@ def numbered(spec: Spec, points: Sequence[dict[str, Any]], trials: int = 0, befo
 
 
 def _anchored(spec: Spec, folder: Path) -> Spec:
-    """Make relative paths of data relative to the spec's file."""
+    """Make relative paths of data relative to the spec's file, and give each trial one process."""
 
     def anchor(key: str, value: Any) -> Any:
         return str((folder / value).absolute()) if key in PATHS and isinstance(value, str) and value else value
@@ -226,7 +226,9 @@ def _anchored(spec: Spec, folder: Path) -> Spec:
         else values
         for key, values in spec.parameters.items()
     }
-    overrides = {key: anchor(key, value) for key, value in spec.overrides.items()}
+    # the cores are for other trials; a spec may say otherwise
+    one = {} if "model.processes" in parameters else {"model.processes": 1}
+    overrides = one | {key: anchor(key, value) for key, value in spec.overrides.items()}
     return spec.model_copy(update={"parameters": parameters, "overrides": overrides})
 
 

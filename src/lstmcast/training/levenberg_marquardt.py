@@ -11,6 +11,7 @@ from lstmcast.arrays import Array
 
 # of the damping, after a step that was not taken, and at best after one that was
 RAISED, EASED = 4.0, 1 / 3
+LARGEST = 1e6
 # the largest acceleration, as a share of the velocity: beyond it the parabola is not trusted
 BEND = 0.75
 
@@ -42,7 +43,8 @@ class LevenbergMarquardt(torch.optim.Optimizer):
 
     A long narrow valley bends: straight steps soon leave it, the acceleration a follows it. Where |a| > 3/4 |v|, with
     D as the measure, the parabola is not trusted and the step is straight. After a step that lowers the loss λ falls,
-    the further, the more of the predicted gain came true, at most to a third; else it rises, and the step is redone.
+    at most to a third, if more than half of the predicted gain came true, and rises, at most to twice, if less; after
+    one that does not λ rises, and the step is redone.
     Sources: Marquardt (1963), https://doi.org/10.1137/0111030; for a, Transtrum and Sethna (2012),
     https://arxiv.org/abs/1201.5885; for λ's fall, Madsen, Nielsen and Tingleff (2004), algorithm 3.16,
     https://www2.imm.dtu.dk/pubdb/edoc/imm3215.pdf.
@@ -64,8 +66,7 @@ class LevenbergMarquardt(torch.optim.Optimizer):
         # a parameter that changes nothing must not make the system singular
         diagonal.clamp_(min=float(diagonal.max()) * torch.finfo(theta.dtype).eps)
         for _ in range(self._attempts):
-            damping = state["damping"] * diagonal
-            factor, failed = torch.linalg.cholesky_ex(matrix + torch.diag(damping))
+            factor, failed = torch.linalg.cholesky_ex(matrix + torch.diag(state["damping"] * diagonal))
             if not failed:
                 v = solve(factor, -gradient)
                 a = solve(factor, -torch.from_numpy(closure.bending(v.numpy())))
@@ -74,12 +75,14 @@ class LevenbergMarquardt(torch.optim.Optimizer):
                 theta.copy_(start + rate * v + rate**2 / 2 * a)
                 gain = loss - closure.trial()
                 if gain > 0:
-                    ratio = gain / float(v @ (damping * v - gradient) / 2)
-                    state["damping"] = max(state["damping"] * max(EASED, 1 - (2 * ratio - 1) ** 3), 1e-15)
+                    slope, curvature = float(gradient @ v), float(v @ (matrix @ v))
+                    ratio = gain / -(rate * slope + rate**2 / 2 * curvature)
+                    damping = state["damping"] * max(EASED, 1 - (2 * ratio - 1) ** 3)
+                    state["damping"] = min(max(damping, 1e-15), LARGEST)
                     return loss
                 theta.copy_(start)
             state["damping"] *= RAISED
-        state["damping"] = min(state["damping"], 1e6)
+        state["damping"] = min(state["damping"], LARGEST)
         return loss
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import warnings
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
+import numpy as np
 import torch
 
 from lstmcast.arrays import Array, shared_zeros
-from lstmcast.data.batches import Batch, Sampler
+from lstmcast.data.batches import Batch
 from lstmcast.errors import InvalidError
 from lstmcast.network.engine import Engine
 from lstmcast.training.trainer import Stopped
@@ -26,40 +29,13 @@ SEQUENCES, NUMBERS = 8, 20_000
 
 
 def cores() -> int:
-    """Return how many processes, each with torch's number of threads, there are cores for.
+    """Return how many processes there are cores for.
 
-    A worker of a sweep has one, for the others are its siblings'. Only Linux tells the number, and forks safely.
+    Where torch has threads of its own, or in another program's process, that is one. Only Linux tells the number, and
+    forks safely.
     """
-    if multiprocessing.parent_process() is not None or not hasattr(os, "sched_getaffinity"):
-        return 1
-    return max(1, len(os.sched_getaffinity(0)) // torch.get_num_threads())
-
-
-def shared(engine: Engine, sampler: Sampler, processes: int | None) -> Engine:
-    """Return an engine that shares the sampler's batches among processes, or ``engine`` itself if none helps.
-
-    Args:
-        engine: who computes; no other process has to know that there are several.
-        sampler: who draws the batches; it is left as it is.
-        processes: how many; None: as many as there are cores, where the batch is large enough for them.
-
-    Raises:
-        InvalidError: if the system cannot fork.
-    """
-    state = sampler.state()
-    count = _parts(engine, sampler.next(), processes)
-    sampler.restore(state)
-    if count > 1 and not hasattr(os, "sched_getaffinity"):
-        raise InvalidError(f"model.processes: {processes} takes a system that forks safely: Linux", "leave it out")
-    return Processes(engine, count, processes) if count > 1 else engine
-
-
-def _parts(engine: Engine, batch: Batch, processes: int | None) -> int:
-    """Return among how many processes to share a batch."""
-    N, T = len(batch.inputs), int(batch.inputs.shape[1])
-    if processes is not None:
-        return min(processes, N)
-    return max(1, min(cores(), N // SEQUENCES, N * T * sum(engine.network.hidden_sizes) // NUMBERS))
+    alone = torch.get_num_threads() > 1 or multiprocessing.parent_process() is not None
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") and not alone else 1
 
 
 def loss_and_gradient_of(engine: Engine, share: float, part: Batch) -> float:
@@ -78,27 +54,33 @@ def loss_and_gradient_of(engine: Engine, share: float, part: Batch) -> float:
 class Processes:
     """An engine whose loss and gradient are computed by several processes, each on its share of the sequences.
 
-    The others end with this one, or when it is no longer used.
-
-    Attributes:
-        count: how many there are.
+    The others are forked when a batch first needs them; they end with `close`, or with this process. The engine's
+    parameters must lie in shared memory.
     """
 
-    def __init__(self, engine: Engine, count: int, wanted: int | None) -> None:
-        """Fork ``count`` - 1 processes; ``wanted`` as in `shared`."""
+    def __init__(self, engine: Engine, count: int | None = None) -> None:
+        """Share batches among ``count`` processes; None: as many as there are cores and work for.
+
+        Raises:
+            InvalidError: if there can be no other process.
+        """
+        if count is not None and count > 1 and not hasattr(os, "sched_getaffinity"):
+            raise InvalidError(f"model.processes: {count} takes a system that forks safely: Linux", "leave it out")
+        if count is not None and count > 1 and multiprocessing.current_process().daemon:
+            raise InvalidError(
+                f"model.processes: {count}, but a cluster's worker can have no processes of its own", "leave it out"
+            )
         self.network, self.parameters = engine.network, engine.parameters
         self.input_gradients, self.predict, self.stream = engine.input_gradients, engine.predict, engine.stream
-        self.count = count
-        self._engine, self._wanted = engine, wanted
-        values = engine.parameters.values
-        self._others: list[tuple[Connection, Array]] = []
-        context = multiprocessing.get_context("fork")
-        for _ in range(count - 1):
-            gradient = shared_zeros(values.shape, values.dtype)
-            ours, theirs = context.Pipe()
-            context.Process(target=_serve, args=(engine, theirs, gradient), daemon=True).start()
-            theirs.close()
-            self._others.append((ours, gradient))
+        self._engine, self._count = engine, count
+        self._others: list[tuple[BaseProcess, Connection, Array]] = []
+
+    def parts(self, batch: Batch) -> int:
+        """Return among how many processes to share a batch."""
+        N, T = len(batch.inputs), int(batch.inputs.shape[1])
+        if self._count is not None:
+            return min(self._count, N)
+        return max(1, min(cores(), N // SEQUENCES, N * T * sum(self.network.hidden_sizes) // NUMBERS))
 
     def loss_and_gradient(self, batch: Batch) -> float:
         """Return the loss of the whole batch; overwrite ``parameters.gradient`` with its gradient.
@@ -106,33 +88,70 @@ class Processes:
         Raises:
             Stopped: if another process is gone.
         """
-        count = min(self.count, _parts(self._engine, batch, self._wanted))
-        others, gradient = self._others[: count - 1], self.parameters.gradient
+        count, gradient = self.parts(batch), self.parameters.gradient
+        if count == 1:
+            return self._engine.loss_and_gradient(batch)
+        while len(self._others) < count - 1:
+            self._fork()
+        others = self._others[: count - 1]
         try:
-            for index, (other, _) in enumerate(others, 1):
-                other.send(batch.share(index, count))
+            for index, (_, channel, _) in enumerate(others, 1):
+                channel.send(batch.share(index, count))
             loss = loss_and_gradient_of(self._engine, *batch.share(0, count))
-            for other, their_gradient in others:
-                loss += other.recv()
-                gradient += their_gradient
-        except (EOFError, OSError):
+            with np.errstate(over="ignore", invalid="ignore"):  # the training loop looks at the loss
+                for _, channel, their_gradient in others:
+                    their_loss = channel.recv()
+                    if isinstance(their_loss, Exception):
+                        raise their_loss
+                    loss += their_loss
+                    gradient += their_gradient
+        except (EOFError, ConnectionError):
+            self.close()
             raise Stopped("the end of a process that computes a share of each batch") from None
+        except BaseException:
+            self.close()  # there may be answers under way that no one will ask for
+            raise
         return loss
+
+    def _fork(self) -> None:
+        context = multiprocessing.get_context("fork")
+        gradient = shared_zeros(self.parameters.values.shape, self.parameters.values.dtype)
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(self._engine, theirs, gradient), daemon=True)
+        with warnings.catch_warnings():
+            # other threads draw a progress bar, or wait; none holds anything that the new process needs
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+        theirs.close()
+        self._others.append((process, ours, gradient))
+
+    def close(self) -> None:
+        """End the other processes; the next batch forks new ones."""
+        for process, channel, _ in self._others:
+            channel.close()
+            process.terminate()
+            process.join()
+            process.close()
+        self._others.clear()
 
 
 def _serve(engine: Engine, channel: Connection, gradient: Array) -> None:
     """Compute shares, their gradients to ``gradient``, until the other end is closed."""
     # OpenMP's threads do not survive a fork, though it waits for them
     torch.set_num_threads(1)
-    # Ctrl-C goes to us too: the first process decides when to end
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+    # Ctrl-C and a closed terminal are everybody's: the first process decides when to end
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # locks and pipes of the first process must not stay open because of us
     os.closerange(3, channel.fileno())
     os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     with suppress(EOFError, OSError):
         while True:
-            loss = loss_and_gradient_of(engine, *channel.recv())
-            gradient[:] = engine.parameters.gradient
-            channel.send(loss)
+            share, part = channel.recv()
+            try:
+                answer: float | Exception = loss_and_gradient_of(engine, share, part)
+                gradient[:] = engine.parameters.gradient
+            except Exception as error:
+                answer = error
+            channel.send(answer)

@@ -39,12 +39,16 @@ class Stage:
     @property
     def remedy(self) -> str:
         """What to change if the stage diverges."""
-        lower = f"lower {self.key}optimizer.learning_rate"
-        if self.optimizer.kind == "levenberg_marquardt":
-            return f"{lower}, or raise {self.key}optimizer.damping"
-        if self.optimizer.kind == "lbfgs":
-            return f"{lower}, or keep {self.key}optimizer.line_search=strong_wolfe"
-        return f"{lower}, or clip the gradient: {self.key}training.clip.norm=1.0"
+        key, optimizer = self.key, self.optimizer
+        remedy = f"lower {key}optimizer.learning_rate"
+        if optimizer.kind == "levenberg_marquardt":
+            return f"{remedy}, or raise {key}optimizer.damping"
+        if optimizer.kind == "lbfgs":
+            search = f", or set {key}optimizer.line_search=strong_wolfe"
+            return remedy + search * (optimizer.line_search == "none")
+        if self.training.clip:
+            return f"{remedy}, or the limits of {key}training.clip"
+        return f"{remedy}, or clip the gradient: {key}training.clip.norm=1.0"
 
     def after(self, following: NextStage, index: int) -> Stage:
         """Return the stage that follows this one."""
