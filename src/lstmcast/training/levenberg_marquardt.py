@@ -75,8 +75,9 @@ class LevenbergMarquardt(torch.optim.Optimizer):
                 theta.copy_(start + rate * v + rate**2 / 2 * a)
                 gain = loss - closure.trial()
                 if gain > 0:
-                    slope, curvature = float(gradient @ v), float(v @ (matrix @ v))
-                    ratio = gain / -(rate * slope + rate**2 / 2 * curvature)
+                    # -η gᵀv - η² vᵀGv / 2, with Gv = -g - λDv
+                    slope, damped = float(gradient @ v), state["damping"] * float(v @ (diagonal * v))
+                    ratio = gain / ((rate**2 / 2 - rate) * slope + rate**2 / 2 * damped)
                     damping = state["damping"] * max(EASED, 1 - (2 * ratio - 1) ** 3)
                     state["damping"] = min(max(damping, 1e-15), LARGEST)
                     return loss
