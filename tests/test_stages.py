@@ -12,6 +12,7 @@ from lstmcast.config.load import load
 from lstmcast.pipeline import Training
 from lstmcast.runs import Run
 from lstmcast.stop import StopRequest
+from lstmcast.training.optimizers import SGD
 from lstmcast.training.settings import Clip
 
 CONFIG = """\
@@ -74,12 +75,14 @@ def test_forecasts_are_made_in_the_last_stages_precision(straight):
 
 def test_what_helps_against_a_divergence_is_what_the_stage_has(config):
     assert [stage.remedy for stage in config.stages] == [
-        "lower optimizer.learning_rate, or clip the gradient: training.clip.norm=1.0",
-        "lower then.0.optimizer.learning_rate",
-        "lower then.1.optimizer.learning_rate, or raise then.1.optimizer.damping",
+        "lower optimizer.learning_rate, which is 0.01",
+        "lower then.0.optimizer.learning_rate, which is 1",
+        "lower then.1.optimizer.learning_rate, which is 1, or raise then.1.optimizer.damping",
     ]
     first, search, _ = config.stages
-    clipped = replace(first, training=first.training.model_copy(update={"clip": Clip(norm=0.1)}))
-    assert clipped.remedy == "lower optimizer.learning_rate, or the limits of training.clip"
+    plain = replace(first, optimizer=SGD(kind="sgd", learning_rate=0.5))
+    assert plain.remedy == "lower optimizer.learning_rate, which is 0.5, or clip the gradient: training.clip.norm=1.0"
+    clipped = replace(plain, training=first.training.model_copy(update={"clip": Clip(norm=0.1)}))
+    assert clipped.remedy == "lower optimizer.learning_rate, which is 0.5"
     taken = replace(search, optimizer=search.optimizer.model_copy(update={"line_search": "none"}))
     assert taken.remedy.endswith(", or set then.0.optimizer.line_search=strong_wolfe")

@@ -168,8 +168,8 @@ def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
         if distributed.processes() > 1:
             engine = distributed.DataParallel(engine)
             validate = validate and distributed.from_the_first(validate)
-        elif (processes := count_processes(config, stage)) > 1:
-            engine = Processes(engine, None if config.model.processes == "auto" else processes)
+        elif count_processes(config, stage) > 1:
+            engine = Processes(engine, config.model.processes)
         trainers.append(
             Trainer(engine, sampler, stage.optimizer, stage.schedule, stage.training, config.seed, validate, index)
         )
@@ -185,7 +185,7 @@ def count_processes(config: Config, stage: Stage) -> int:
 
         if find_device(config.model.device).type != "cpu":
             return 1
-    return cores() if config.model.processes == "auto" else config.model.processes
+    return config.model.processes or cores()
 
 
 @dataclass(frozen=True)

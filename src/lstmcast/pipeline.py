@@ -125,7 +125,12 @@ class Training:
 
     @property
     def _numerics(self) -> str:
-        return fingerprint(max(count_processes(self.config, stage) for stage in self.config.stages))
+        return fingerprint(self._processes)
+
+    @property
+    def _processes(self) -> int:
+        """How many processes may share a batch."""
+        return max(count_processes(self.config, stage) for stage in self.config.stages)
 
     @property
     def trainer(self) -> Trainer:
@@ -290,6 +295,7 @@ class Training:
                 config=stem,
                 overrides=list(overrides),
                 seed=self.config.seed,
+                processes=self._processes,
                 versions={
                     "lstmcast": __version__,
                     "python": platform.python_version(),

@@ -80,6 +80,7 @@ def train(
         elif not quiet:
             emit(f"valid: {plan['parameters']:,} parameters, {plan['steps'] or 'open-ended'} steps, nothing trained")
         return
+    begun = f", which has done {done:,} steps" if (done := training.trainer.total) else ""
     stop = StopRequest(None if limit is None else time.monotonic() + limit)
     with _Progress(training, quiet=quiet or distributed.follows()) as progress:
         result = training.execute(
@@ -88,7 +89,7 @@ def train(
             stem,
             stop,
             on_record=progress.update,
-            on_start=lambda run: None if quiet else say(f"training {run.path}"),
+            on_start=lambda run: None if quiet else say(f"training {run.path}{begun}"),
             warn=lambda text: say(f"warning: {text}"),
             overrides=[*(overrides or []), *([] if seed is None else [f"seed={seed}"])],
         )

@@ -114,7 +114,7 @@ class Config(Document):
             yield "model.recompute", "the numpy engine recomputes; leave out engine and device, or recompute"
         if self.model.device == "cuda" and engine == "numpy":
             yield "model.device", "the numpy engine runs on the processor; use engine torch or auto"
-        if self.model.device == "cuda" and self.model.processes not in ("auto", 1):
+        if self.model.device == "cuda" and self.model.processes not in (None, 1):
             yield "model.processes", "processes share the processor's cores, not a GPU; leave it out"
         rollout = training.rollout
         if optimizer.kind in ("lbfgs", "levenberg_marquardt") and training.clip:

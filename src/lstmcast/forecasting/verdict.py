@@ -36,7 +36,8 @@ ADVICE = {
     "wrong_frequency": "give windows of several periods (data.timesteps), and train longer (training.steps)",
     "out_of_phase": "train through longer rollouts (training.rollout.steps) and to a lower learning rate"
     " (schedule.kind: cosine); periods that are known go to data.covariates",
-    "inaccurate": "train longer (training.steps) or a larger network (model.hidden_sizes); what is noise stays",
+    "inaccurate": "train through rollouts (training.rollout.steps), longer (training.steps), or a larger network"
+    " (model.hidden_sizes); what is noise stays",
 }
 
 

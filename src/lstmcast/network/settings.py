@@ -24,9 +24,11 @@ class ModelSettings(Section):
         description="numpy: hand-derived backward pass; torch: autograd; auto: the faster one for the case",
     )
     device: Device = Field("auto", description="of the torch engine; auto: cuda if there is one")
-    processes: Literal["auto"] | Annotated[int, Field(gt=0, le=1024)] = Field(
-        "auto",
-        description="that share each training batch; auto: as many as there are cores and work for them (Linux)",
+    processes: int | None = Field(
+        None,
+        gt=0,
+        le=1024,
+        description="that share each training batch; null: as many as there are cores and work for them (Linux)",
     )
     recompute: bool = Field(
         False,

@@ -40,15 +40,16 @@ class Stage:
     def remedy(self) -> str:
         """What to change if the stage diverges."""
         key, optimizer = self.key, self.optimizer
-        remedy = f"lower {key}optimizer.learning_rate"
+        remedy = f"lower {key}optimizer.learning_rate, which is {optimizer.learning_rate:g}"
         if optimizer.kind == "levenberg_marquardt":
             return f"{remedy}, or raise {key}optimizer.damping"
         if optimizer.kind == "lbfgs":
             search = f", or set {key}optimizer.line_search=strong_wolfe"
             return remedy + search * (optimizer.line_search == "none")
-        if self.training.clip:
-            return f"{remedy}, or the limits of {key}training.clip"
-        return f"{remedy}, or clip the gradient: {key}training.clip.norm=1.0"
+        if optimizer.kind == "sgd" and not self.training.clip:
+            return f"{remedy}, or clip the gradient: {key}training.clip.norm=1.0"
+        # the others divide by the gradient's size, so its clipping shortens no step
+        return remedy
 
     def after(self, following: NextStage, index: int) -> Stage:
         """Return the stage that follows this one."""
