@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--only", help="recipes whose name contains this")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     arguments = parser.parse_args()
-    console, table = Console(), Table(title="PyTorch's sine example: RMSE of rollouts")
+    console, table = Console(width=140), Table(title="PyTorch's sine example: RMSE of rollouts")
     for heading in ("recipe", "R1k median / worst", "H", "R10k", "diverged", "passes", "CPU s"):
         table.add_column(heading)
     report = {}
