@@ -178,8 +178,11 @@ def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
 
 def count_processes(config: Config, stage: Stage) -> int:
     """Return how many processes may share a stage's batches; a GPU is not shared."""
+    from lstmcast.training import distributed
     from lstmcast.training.processes import cores
 
+    if distributed.processes() > 1:
+        return distributed.processes()
     if config.engine(stage) == "torch":
         from lstmcast.network.torch_engine import find_device
 

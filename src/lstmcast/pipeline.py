@@ -145,20 +145,17 @@ class Training:
 
     def _fit(self, **callbacks: Any) -> Outcome:
         """Train from the present stage to the end of the last; ``callbacks`` are those of `fit`."""
-        outcome = self._fit_stage(callbacks)
-        while outcome.status == "finished" and self._stage + 1 < len(self._trainers):
+        while True:
             done = self.trainer
+            try:
+                outcome = fit(done, **callbacks)
+            finally:
+                if isinstance(done.engine, Processes):
+                    done.engine.close()
+            if outcome.status != "finished" or self._stage + 1 == len(self._trainers):
+                return outcome
             self._stage += 1
             self.trainer.follow(done)
-            outcome = self._fit_stage(callbacks)
-        return outcome
-
-    def _fit_stage(self, callbacks: dict[str, Any]) -> Outcome:
-        try:
-            return fit(self.trainer, **callbacks)
-        finally:
-            if isinstance(self.trainer.engine, Processes):
-                self.trainer.engine.close()
 
     @classmethod
     def resume(cls, run: Run) -> Training:

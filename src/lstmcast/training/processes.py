@@ -72,7 +72,7 @@ class Processes:
             )
         self.network, self.parameters = engine.network, engine.parameters
         self.input_gradients, self.predict, self.stream = engine.input_gradients, engine.predict, engine.stream
-        self._engine, self._count = engine, count
+        self._engine, self._count, self._cores = engine, count, cores()
         self._others: list[tuple[BaseProcess, Connection, Array]] = []
 
     def parts(self, batch: Batch) -> int:
@@ -80,7 +80,7 @@ class Processes:
         N, T = len(batch.inputs), int(batch.inputs.shape[1])
         if self._count is not None:
             return min(self._count, N)
-        return max(1, min(cores(), N // SEQUENCES, N * T * sum(self.network.hidden_sizes) // NUMBERS))
+        return max(1, min(self._cores, N // SEQUENCES, N * T * sum(self.network.hidden_sizes) // NUMBERS))
 
     def loss_and_gradient(self, batch: Batch) -> float:
         """Return the loss of the whole batch; overwrite ``parameters.gradient`` with its gradient.
