@@ -13,6 +13,7 @@ import numpy as np
 from lstmcast.config.load import load
 from lstmcast.config.schema import Config
 from lstmcast.config.yaml_file import MAX_CHARACTERS, dump
+from lstmcast.data.autoregression import Autoregression, Remainder
 from lstmcast.data.batches import Sampler
 from lstmcast.data.categories import Bins
 from lstmcast.data.covariates import Covariates
@@ -42,7 +43,9 @@ MAX_SECOND_ORDER = 4096
 def make_dataset(config: Config, future: int = 0) -> Dataset | Tokens:
     """Build the data, synthetic ones ``future`` steps beyond their known end."""
     # streams of their own for data, parameters (0), batches (1), initial states (2) and draws (4)
-    return config.data.build([config.seed, 3], future)
+    dataset = config.data.build([config.seed, 3], future)
+    order = config.model.autoregression
+    return dataset.beside_autoregression(order) if order and isinstance(dataset, Dataset) else dataset
 
 
 def make_network_engine(
@@ -71,7 +74,14 @@ def make_forecaster(config: Config, dataset: Dataset, engine: Engine) -> Forecas
     """Build the forecaster: it asks the network in the way in which it was trained."""
     sliding = dataset.shortest if config.last_step_loss else None
     return Forecaster(
-        engine, dataset.horizon, dataset.context, sliding, dataset.bins, dataset.covariates, seed=config.seed
+        engine,
+        dataset.horizon,
+        dataset.context,
+        sliding,
+        dataset.bins,
+        dataset.covariates,
+        dataset.remainder,
+        seed=config.seed,
     )
 
 
@@ -259,6 +269,9 @@ def save_trained(path: Path, parameters: Checkpoint, config: Config, dataset: Da
         parts = vars(dataset.covariates)
         arrays |= {f"covariates.{name}": part for name, part in parts.items() if isinstance(part, np.ndarray)}
         facts["covariates"] = {"origin": dataset.covariates.origin, "inputs": dataset.covariates.inputs}
+    if dataset.remainder:
+        arrays["remainder.coefficients"] = np.stack(dataset.remainder.autoregression.coefficients)
+        arrays["remainder.scale"] = dataset.remainder.scale
     Checkpoint(arrays, facts).save(path)
 
 
@@ -272,7 +285,9 @@ def load_trained(run: Run) -> Trained | TrainedTokens:
     config = load(str(run.config))
     # how many symbols a text has, only the checkpoint says
     features = MAX_SYMBOLS if config.data.kind == "text" else MAX_FEATURES
-    checkpoint = Checkpoint.load(run.best, 8 * (config.model.network(features, features).size + 8 * features))
+    order = config.model.autoregression or 0
+    most = config.model.network(features, features).size + (8 + order) * features
+    checkpoint = Checkpoint.load(run.best, 8 * most)
     facts, arrays = checkpoint.facts, checkpoint.arrays
 
     def engine(features: int) -> Engine:
@@ -301,6 +316,16 @@ def load_trained(run: Run) -> Trained | TrainedTokens:
             shapes = covariates.periods.shape, covariates.weights.shape, covariates.scale.shape
             if shapes != ((periods,), (2 * periods, F), (F,)) or not (covariates.scale > 0).all():
                 raise ValueError("the covariates are wrong")
+        remainder = None
+        if order:
+            coefficients, scale = arrays["remainder.coefficients"], arrays["remainder.scale"]
+            if (
+                coefficients.shape != (len(columns), order + 1)
+                or scale.shape != (len(columns),)
+                or not (scale > 0).all()
+            ):
+                raise ValueError("the autoregression is wrong")
+            remainder = Remainder(Autoregression(tuple(coefficients)), scale)
         if bins and not (-np.inf < bins.low < bins.high < np.inf):
             raise ValueError("the bins are wrong")
         scaler = Scaler(arrays["scaler.mean"], arrays["scaler.scale"])
@@ -313,6 +338,7 @@ def load_trained(run: Run) -> Trained | TrainedTokens:
             facts["sliding"],
             bins,
             covariates,
+            remainder,
             seed=config.seed,
         )
         return Trained(config, columns, scaler, forecaster)

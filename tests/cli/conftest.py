@@ -44,13 +44,14 @@ TWO = {
     "training": {"steps": 5, "batch_size": 8},
 }
 TIMED = TWO | {
+    "model": TWO["model"] | {"autoregression": 6},
     "data": TWO["data"]
     | {
         "path": "timed.csv",
         "time_column": "when",
         "missing": "interpolate",
         "covariates": {"periods": [24.0, 31.4], "subtract": True},
-    }
+    },
 }
 BINS = {
     "data": {"kind": "quantized", "bins": 8, "source": SINES["data"]},

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lstmcast.training.checkpoints import Checkpoint
+
 
 def table(outcome):
     """Return a CSV forecast as label to values."""
@@ -250,6 +252,24 @@ def test_damaged_runs(cli, damaged):
     config.write_text(text)
     (damaged / "run.json").unlink()
     cli("predict", damaged).refused(4, str(damaged))
+
+
+@pytest.mark.parametrize("damage", ["missing", "another order", "scale 0"])
+def test_a_damaged_linear_part(cli, timed, damage, tmp_path):
+    run = shutil.copytree(timed.path, tmp_path / "run")
+    best = run / "checkpoints" / "best.safetensors"
+    intact = Checkpoint.load(best, 10**6)
+    arrays = dict(intact.arrays)
+    coefficients = arrays.pop("remainder.coefficients")
+    assert coefficients.shape == (2, 7)
+    if damage != "missing":
+        arrays["remainder.coefficients"] = coefficients[:, :-1] if damage == "another order" else coefficients
+    if damage == "scale 0":
+        arrays["remainder.scale"] = np.zeros(2)
+    Checkpoint(arrays, intact.facts).save(best)
+    cli("predict", run).refused(5, "best.safetensors", "not a forecaster's checkpoint")
+    intact.save(best)
+    cli("predict", run, "--future", 3).done()
 
 
 def test_changed_training_data_are_noticed(cli, two, two_config, tmp_path):

@@ -74,6 +74,10 @@ CASES = [
     ("model.output", [CLASSES], BINS),
     ("model.output", [TEXT, CLASSES, "data={kind: windowed_sine}"], "model.output=value"),
     ("model.residual", [BINS, CLASSES, "model.residual=true"], "model.residual=false"),
+    ("model.residual", ["model={residual: true, autoregression: 3}"], "model.residual=false"),
+    ("model.autoregression", [BINS, CLASSES, "model.autoregression=3"], "model.autoregression=null"),
+    ("data.horizon", ["model.autoregression=3", "data.horizon=2"], "data.horizon=1"),
+    ("training.rollout", [*BANK, "model.autoregression=3", "training.rollout.steps=2"], "training.rollout=null"),
     ("training.rollout", [TEXT, CLASSES, "training.rollout.steps=2"], "training.rollout=null"),
     (
         "training.rollout",

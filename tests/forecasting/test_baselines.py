@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lstmcast.data.autoregression import Autoregression, fit_autoregression
 from lstmcast.data.covariates import Covariates, CovariateSettings
 from lstmcast.forecasting.baselines import (
-    Autoregression,
     LastValue,
     Mean,
     SeasonalNaive,
     find_period,
-    fit_autoregression,
     fit_baselines,
 )
 

@@ -8,10 +8,12 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from lstmcast.data.autoregression import Remainder
 from lstmcast.data.batches import Batch
 from lstmcast.data.categories import Bins
 from lstmcast.data.covariates import Covariates
 from lstmcast.errors import InvalidError
+from lstmcast.forecasting.baselines import BesidePeriods
 from lstmcast.forecasting.rollout import CHUNK, Forecaster
 from lstmcast.network import numpy_engine
 from lstmcast.network.description import Network
@@ -239,3 +241,50 @@ class TestCovariates:
 
     def test_time_does_not_matter_to_a_network_that_knows_nothing_of_it(self, forecaster, rows):
         close(forecaster.rollout(rows, 3, 7), forecaster.rollout(rows, 3))
+
+
+class TestRemainder:
+    """A linear part forecasts first, and the network what it leaves."""
+
+    ORDER = 7
+
+    @pytest.fixture(params=[False, True], ids=["alone", "beside periods"])
+    def made(self, make_forecaster, sliding, rows, request):
+        covariates = None
+        if request.param:
+            random = np.random.default_rng(1)
+            covariates = Covariates(
+                np.array([5.0, 7.3]), 3.0, False, random.standard_normal((4, 2)), np.array([0.5, 2.0])
+            )
+        left = covariates.remove(rows, np.arange(L)) if covariates else rows
+
+        def make(value=None):
+            forecaster = make_forecaster(2, sliding=sliding, value=value)
+            return replace(forecaster, covariates=covariates, remainder=Remainder.fit(self.ORDER, left))
+
+        return make
+
+    def test_rollouts_hang_together(self, made, rows):
+        forecaster = made()
+        true = forecaster.next_step(rows)
+        assert forecaster.least == self.ORDER
+        assert np.isnan(true[:, : self.ORDER]).all()
+        for origin in range(self.ORDER, L):
+            close(forecaster.rollout(rows[:, :origin], 1), true[:, origin : origin + 1])
+        whole = forecaster.rollout(rows, 12)
+        for read in (1, 5, 11):
+            longer = np.concatenate([rows, whole[:, :read]], axis=1)
+            close(forecaster.rollout(longer, 12 - read), whole[:, read:])
+
+    def test_a_silent_network_leaves_the_linear_forecast(self, made, rows):
+        forecaster = made(value=0.0)
+        baseline = forecaster.remainder.autoregression
+        if forecaster.covariates:
+            baseline = BesidePeriods(baseline, forecaster.covariates, "")
+        close(forecaster.rollout(rows, 9), baseline.forecast(rows, 9))
+        close(forecaster.next_step(rows), baseline.next_step(rows))
+        assert not np.allclose(made().rollout(rows, 9), baseline.forecast(rows, 9))
+
+    def test_a_history_that_does_not_hold_every_lag_is_refused(self, made, rows):
+        with pytest.raises(InvalidError, match=rf"needs {self.ORDER} values to start from, here are {self.ORDER - 1}"):
+            made().stream(rows[:, : self.ORDER - 1])

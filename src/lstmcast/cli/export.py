@@ -11,6 +11,7 @@ from lstmcast.cli.output import OUTPUTS, OutputDir, RunArgument, emit
 
 if TYPE_CHECKING:
     from lstmcast.builder import Trained, TrainedTokens
+    from lstmcast.data.autoregression import Remainder
 
 
 def export(
@@ -59,7 +60,16 @@ def _facts(name: str, trained: Trained | TrainedTokens) -> dict[str, Any]:
         "sliding": forecaster.sliding,
         "bins": _plain(forecaster.bins),
         "covariates": _plain(forecaster.covariates),
+        "autoregression": _linear_part(forecaster.remainder),
     }
+
+
+def _linear_part(remainder: Remainder | None) -> dict[str, Any] | None:
+    """Return what turns an output into a value: b + a_1 v(t-1) + … + a_p v(t-p) + scale · output."""
+    if remainder is None:
+        return None
+    coefficients = [c.tolist() for c in remainder.autoregression.coefficients]
+    return {"coefficients": coefficients, "scale": remainder.scale.tolist()}
 
 
 def _plain(part: object) -> dict[str, Any] | None:

@@ -104,6 +104,12 @@ class Config(Document):
             yield "model.output", f"data.kind {data.kind} needs output {wanted}, not {self.model.output}"
         if self.model.output == "categorical" and self.model.residual:
             yield "model.residual", "a class is no number that something could be added to; leave residual out"
+        if self.model.autoregression and self.model.output == "categorical":
+            yield "model.autoregression", "a class is no number that a linear part could forecast; leave it out"
+        if self.model.autoregression and self.generator.horizon > 1:
+            yield "data.horizon", "model.autoregression forecasts one step; leave out one of them"
+        if self.model.autoregression and self.model.residual:
+            yield "model.residual", "the autoregression has the last value already; leave one of them out"
         if data.kind == "text" and training.validation and training.validation.metric != "next_step":
             yield "training.validation.metric", "text has no rollout error; use next_step, the cross-entropy"
 
@@ -158,6 +164,12 @@ class Config(Document):
             return
         if self.model.output == "categorical":
             yield f"{key}training.rollout", "a drawn class has no gradient; train through true inputs only"
+        if self.model.autoregression:
+            yield (
+                f"{key}training.rollout",
+                "with model.autoregression the network forecasts what a linear part leaves, from true inputs; leave out"
+                " one of them",
+            )
         if self.last_step_loss:
             yield f"{key}training.rollout", "with the loss on the last step alone no prediction is ever read"
         starts = [milestone.start for milestone in rollout.milestones]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lstmcast.arrays import Array
+from lstmcast.data.autoregression import Remainder, RemainderSampler
 from lstmcast.data.batches import Sampler
 from lstmcast.data.categories import Bins
 from lstmcast.data.covariates import Covariates
@@ -81,6 +82,7 @@ class Dataset:
         sampler: makes the endless stream of training batches:
             ``sampler(batch_size, seed, last_step=..., warmup=...)``.
         covariates: what is known of every step in advance; step 0 is the first of all rows.
+        remainder: the linear part of a forecast, whose remainder the network forecasts.
         notes: what a user should know about the data.
     """
 
@@ -95,6 +97,7 @@ class Dataset:
     sampler: Callable[..., Sampler]
     bins: Bins | None = None
     covariates: Covariates | None = None
+    remainder: Remainder | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -116,6 +119,33 @@ class Dataset:
     def features(self) -> int:
         """The network's inputs and outputs at each step: columns or classes."""
         return self.bins.classes if self.bins else len(self.columns)
+
+    def beside_autoregression(self, order: int) -> Dataset:
+        """Return them for a network that forecasts what an autoregression of the training part leaves.
+
+        Raises:
+            InvalidError: if the order is too high for a training window, in which all lags of a step must lie.
+        """
+        if order >= self.shortest:
+            raise InvalidError(
+                f"model.autoregression: {order} is too much for the shortest training window of {self.shortest} steps",
+                "lower it, or raise data.timesteps",
+            )
+        values = self.train
+        if self.covariates:
+            values = self.covariates.remove(values, np.arange(values.shape[1]))
+        remainder, sampler = Remainder.fit(order, values), self.sampler
+
+        def later(held: Held) -> Held:
+            return replace(held, scored_from=max(held.scored_from, order))
+
+        return replace(
+            self,
+            remainder=remainder,
+            sampler=lambda *args, **settings: RemainderSampler(sampler(*args, **settings), remainder),
+            validation=self.validation and later(self.validation),
+            test=later(self.test),
+        )
 
 
 def check_window(where: str, available: int, timesteps: int, horizon: int) -> None:

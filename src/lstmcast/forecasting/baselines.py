@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from lstmcast.arrays import Array
+from lstmcast.data.autoregression import Autoregression
 from lstmcast.data.covariates import Covariates
-
-MAX_ORDER = 128
-MAX_FIT_ROWS = 20_000
 
 
 class Baseline(Protocol):
@@ -86,45 +83,6 @@ class SeasonalNaive:
 
 
 @dataclass(frozen=True)
-class Autoregression:
-    """AR(p) by least squares, each feature for itself: y(t) = b + Σ_k a_k y(t - k).
-
-    Attributes:
-        coefficients: per feature ``(p_f + 1,)``: b, a_1, …, a_p.
-    """
-
-    coefficients: tuple[Array, ...]
-
-    @property
-    def label(self) -> str:
-        """Name the orders."""
-        return "AR(" + ", ".join(str(len(c) - 1) for c in self.coefficients) + ")"
-
-    def forecast(self, history: Array, steps: int) -> Array:
-        """Forecast the steps after the history."""
-        N, T, F = history.shape
-        order = max(len(c) for c in self.coefficients) - 1
-        series = np.zeros((N, order + steps, F))
-        # a history shorter than the order is continued backward by its first value
-        series[:, :order] = history[:, np.maximum(0, np.arange(T - order, T))]
-        with np.errstate(over="ignore", invalid="ignore"):  # a fit may be unstable
-            for t in range(order, order + steps):
-                for f, c in enumerate(self.coefficients):
-                    p = len(c) - 1
-                    series[:, t, f] = c[0] + series[:, t - p : t, f][:, ::-1] @ c[1:]
-        return series[:, order:]
-
-    def next_step(self, rows: Array) -> Array:
-        """Forecast each value from those before it."""
-        forecast = np.full(rows.shape, np.nan)
-        for f, c in enumerate(self.coefficients):
-            p = len(c) - 1
-            lags = sliding_window_view(rows[:, :-1, f], p, axis=1)[..., ::-1]
-            forecast[:, p:, f] = c[0] + lags @ c[1:]
-        return forecast
-
-
-@dataclass(frozen=True)
 class BesidePeriods:
     """Another baseline of what known periods leave; all rows and histories begin at step 0."""
 
@@ -161,19 +119,15 @@ def fit_baselines(train: Array, covariates: Covariates | None = None) -> dict[st
     if period is not None:
         baselines["seasonal_naive"] = SeasonalNaive(period)
     if train.shape[1] >= 8:
-        baselines["ar"] = _autoregression(train)
+        baselines["ar"] = Autoregression.fit(train)
     if covariates is not None:
         known = covariates.fitted(train[0])
         left = known.remove(train, np.arange(train.shape[1]))
         baselines["periods"] = BesidePeriods(Mean(left.mean(axis=(0, 1))), known, "known periods alone")
         if "ar" in baselines:
-            inner = _autoregression(left)
+            inner = Autoregression.fit(left)
             baselines["ar_periods"] = BesidePeriods(inner, known, f"{inner.label} beside known periods")
     return baselines
-
-
-def _autoregression(train: Array) -> Autoregression:
-    return Autoregression(tuple(fit_autoregression(train[:, :, f]) for f in range(train.shape[2])))
 
 
 def find_period(rows: Array) -> int | None:
@@ -200,33 +154,3 @@ def find_period(rows: Array) -> int | None:
     # fewer products at longer lags pull the peak to the left: divide by their number beside it
     near = np.arange(best - 1, best + 2)
     return int(near[(correlation[near] / (L - near)).argmax()])
-
-
-def fit_autoregression(rows: Array) -> Array:
-    """Fit AR(p) to ``rows`` (N, L) by least squares, with p chosen by Akaike's criterion.
-
-    One QR factorisation of the design with the most lags gives the residual of every smaller one:
-    the tail of the last column of R.
-
-    Returns:
-        ``(p + 1,)``: b, a_1, …, a_p.
-    """
-    L = rows.shape[1]
-    order = max(1, min(MAX_ORDER, L // 4))
-    view = sliding_window_view(rows, order + 1, axis=1)
-    total = view.shape[0] * view.shape[1]
-    chosen = np.arange(0, total, max(1, -(-total // MAX_FIT_ROWS)))
-    lags = view[np.divmod(chosen, view.shape[1])][:, ::-1]
-    count = len(lags)
-    # columns: 1, y(t-1), …, y(t-order), y(t)
-    design = np.concatenate([np.ones((count, 1)), lags[:, 1:], lags[:, :1]], axis=1)
-    R = np.asarray(np.linalg.qr(design, mode="r"))
-    tail = np.cumsum(R[::-1, -1] ** 2)[::-1]
-    orders = np.arange(1, order + 1)
-    # below this share of the variance a residual is rounding: the smallest order that reaches it is enough
-    floor = 1e-24 * count * max(float(lags[:, 0].var()), 1e-200)
-    variance = np.maximum(tail[np.minimum(orders + 1, len(tail) - 1)], floor) / count
-    criterion = count * np.log(variance) + 2 * (orders + 1)
-    p = int(orders[criterion.argmin()])
-    solution: Array = np.linalg.lstsq(design[:, : p + 1], design[:, -1], rcond=None)[0]
-    return solution

@@ -9,6 +9,7 @@ from itertools import count, islice
 import numpy as np
 
 from lstmcast.arrays import Array
+from lstmcast.data.autoregression import Remainder
 from lstmcast.data.batches import windows
 from lstmcast.data.categories import Bins, draw, one_hot
 from lstmcast.data.covariates import Covariates
@@ -37,6 +38,7 @@ class Forecaster:
         sliding: steps of the sliding window; None: the state is carried on.
         bins: the classes of a categorical network.
         covariates: what the network knows of every step in advance.
+        remainder: the linear part of each forecast; the network forecasts what it leaves.
         paths: rollouts drawn at once, if there are classes.
         seed: of the draws.
     """
@@ -47,12 +49,18 @@ class Forecaster:
     sliding: int | None
     bins: Bins | None = None
     covariates: Covariates | None = None
+    remainder: Remainder | None = None
     paths: int = 100
     seed: int = 0
 
     @property
     def least(self) -> int:
         """The values that a forecast needs to start from."""
+        order = self.remainder.autoregression.order if self.remainder else 1
+        return max(self._read_at_least, order)
+
+    @property
+    def _read_at_least(self) -> int:
         return (self.sliding or 1) + self.horizon - 1
 
     def next_step(self, rows: Array, start: int = 0) -> Array:
@@ -64,18 +72,19 @@ class Forecaster:
         """
         forecasts = np.full(rows.shape, np.nan)
         steps = np.arange(rows.shape[1])
+        read = self.inputs(rows, steps)
         if self.sliding is None:
-            outputs = self.engine.predict(self.inputs(rows, steps))[:, : -self.horizon]
-            forecasts[:, self.horizon :] = self._values(self._expected(outputs), steps[self.horizon :])
-            return forecasts
-        first = max(start, self.least)
-        inputs, _ = windows(self.inputs(rows, steps)[:, first - self.least :], self.sliding, self.horizon)
-        for row, row_inputs in zip(forecasts, inputs, strict=True):
-            for begin in range(0, len(row_inputs), CHUNK):
-                part = self.engine.predict(row_inputs[begin : begin + CHUNK])[:, -1]
-                asked = slice(first + begin, first + begin + len(part))
-                row[asked] = self._values(self._expected(part), steps[asked])
-        return forecasts
+            forecasts[:, self.horizon :] = self._expected(self.engine.predict(read)[:, : -self.horizon])
+        else:
+            first = max(start, self.least)
+            inputs, _ = windows(read[:, first - self._read_at_least :], self.sliding, self.horizon)
+            for row, row_inputs in zip(forecasts, inputs, strict=True):
+                for begin in range(0, len(row_inputs), CHUNK):
+                    part = self.engine.predict(row_inputs[begin : begin + CHUNK])[:, -1]
+                    row[first + begin : first + begin + len(part)] = self._expected(part)
+        if self.remainder:
+            forecasts = self.remainder.restore(forecasts, self.remainder.next_step(read[..., : rows.shape[2]]))
+        return forecasts if self.covariates is None else self.covariates.restore(forecasts, steps)
 
     def inputs(self, values: Array, steps: Array) -> Array:
         """Return what the network reads of ``values`` (N, T, F) at ``steps`` (T,) or (N, T).
@@ -85,9 +94,6 @@ class Forecaster:
         if self.bins is not None:
             return one_hot(self.bins.encode(values), self.bins.classes)
         return values if self.covariates is None else self.covariates.inputs_of(values, steps)
-
-    def _values(self, outputs: Array, steps: Array) -> Array:
-        return outputs if self.covariates is None else self.covariates.restore(outputs, steps)
 
     def _expected(self, outputs: Array) -> Array:
         if self.bins is None:
@@ -116,11 +122,11 @@ class Forecaster:
         N, T, _ = history.shape
         if self.least > T:
             raise InvalidError(f"data: a forecast needs {self.least} values to start from, here are {T}")
-        read = min(T, max(self.context, self.least) if self.sliding is None else self.least)
+        read = min(T, max(self.context, self.least))
         end = np.broadcast_to(np.asarray(first) + T, N)
         inputs = self.inputs(history[:, T - read :], end[:, None] + np.arange(-read, 0))
         if self.bins is None:
-            return self._stream_values(inputs, end)
+            return self._stream_values(inputs, end, history.shape[2])
         bins, random = self.bins, np.random.default_rng([self.seed, 4])
 
         def draw_class(logits: Array) -> Array:
@@ -129,13 +135,14 @@ class Forecaster:
         drawn = self._run(inputs, draw_class)
         return (bins.decode(step.argmax(axis=1)).reshape(N, self.paths, 1) for step in drawn)
 
-    def _stream_values(self, inputs: Array, end: Array) -> Iterator[Array]:
+    def _stream_values(self, inputs: Array, end: Array, features: int) -> Iterator[Array]:
+        read = self.remainder.reader(inputs[..., :features]) if self.remainder else same
         if self.covariates is None:
-            yield from (forecast[:, None] for forecast in self._run(inputs, same))
+            yield from (forecast[:, None] for forecast in self._run(inputs, read))
             return
         covariates = self.covariates
         known = (covariates.known(end + k) for k in count())
-        for k, forecast in enumerate(self._run(inputs, same, known)):
+        for k, forecast in enumerate(self._run(inputs, read, known)):
             yield covariates.restore(forecast, end + k)[:, None]
 
     def _run(
@@ -152,7 +159,7 @@ class Forecaster:
     def _slide(
         self, inputs: Array, timesteps: int, read: Callable[[Array], Array], known: Iterator[Array] | None
     ) -> Iterator[Array]:
-        inputs = inputs.copy()
+        inputs = inputs[:, -self._read_at_least :].copy()
         while True:
             forecast = read(self.engine.predict(inputs[:, :timesteps])[:, -1])
             yield forecast

@@ -38,6 +38,12 @@ class ModelSettings(Section):
     hidden_sizes: list[Width] = Field([51, 51], min_length=1, max_length=64, description="hidden size, layer by layer")
     head_sizes: list[Width] = Field([], max_length=64, description="widths of the head's ReLU layers")
     residual: bool = Field(False, description="the prediction is the last input plus the head's output")
+    autoregression: int | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        description="order of a linear part, fitted by least squares; the network forecasts what it leaves",
+    )
     output: OutputName = Field("value", description="value: a forecast of values; categorical: of classes")
     dtype: DtypeName = Field("float64", description="precision of parameters and states")
 

@@ -264,7 +264,8 @@ def _check(plan: Plan, fixed: dict[str, str], lines: dict[Location, int]) -> Non
             config = load(plan.base_name, [*fixed, *overrides], origins=origins)
             # a data set is built once for all trials that share it
             trainings = [stage.training for stage in config.stages]
-            parts = repr((config.data, trainings, config.model.output, config.model.residual))
+            model = config.model
+            parts = repr((config.data, trainings, model.output, model.residual, model.autoregression))
             if parts not in seen:
                 seen.add(parts)
                 _check_metric(plan, config, check_parts(config, max(HORIZONS)), lines)

@@ -1,0 +1,148 @@
+"""The linear part of a forecast, and what it leaves to the network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lstmcast.config.load import load
+from lstmcast.data.autoregression import Autoregression, Remainder, RemainderSampler
+from lstmcast.data.batches import Batch, WindowSampler
+from lstmcast.data.dataset import Dataset
+from lstmcast.errors import InvalidError
+
+ORDER = 3
+VALUES = np.cumsum(np.random.default_rng(0).standard_normal((2, 60, 2)), axis=1) / 5
+REMAINDER = Remainder.fit(ORDER, VALUES)
+
+
+def by_hand(row: Any, t: int) -> Any:
+    """Return what the linear part leaves of value t of a row ``(L, 2)``."""
+    left = []
+    for f, (b, *a) in enumerate(REMAINDER.autoregression.coefficients):
+        forecast = b + sum(a_k * row[t - k, f] for k, a_k in enumerate(a, 1))
+        left.append((row[t, f] - forecast) / REMAINDER.scale[f])
+    return np.array(left)
+
+
+def windows(timesteps: int = 10, **settings: Any) -> WindowSampler:
+    defaults = {"last_step": False, "warmup": 0, "shuffle": True, "drop_last": False}
+    return WindowSampler(VALUES, timesteps, 1, batch_size=7, seed=0, **(defaults | settings))
+
+
+def dataset(**changes: Any) -> Dataset:
+    config = load("sunspots", ["model.autoregression=null", *(f"data.{key}={value}" for key, value in changes.items())])
+    built = config.data.build([0, 3], 0)
+    assert isinstance(built, Dataset)
+    return built
+
+
+def test_the_order_is_the_one_asked_for_and_the_fit_is_that_of_least_squares() -> None:
+    assert [len(c) for c in REMAINDER.autoregression.coefficients] == [ORDER + 1] * 2
+    left = (VALUES - REMAINDER.next_step(VALUES))[:, ORDER:]
+    lags = np.stack([VALUES[:, ORDER - k : 60 - k] for k in range(1, ORDER + 1)])
+    # what least squares leave is orthogonal to the constant and to every lag
+    np.testing.assert_allclose(left.sum(axis=(0, 1)), 0, atol=1e-10)
+    np.testing.assert_allclose((left * lags).sum(axis=(1, 2)), 0, atol=1e-9)
+    np.testing.assert_allclose((left / REMAINDER.scale).std(axis=(0, 1)), 1)
+
+
+def test_targets_are_what_the_linear_part_leaves_and_unknown_ones_do_not_count() -> None:
+    plain, ours = windows(), RemainderSampler(windows(), REMAINDER)
+    assert ours.batches_per_epoch == plain.batches_per_epoch
+    batch, left = plain.next(), ours.next()
+    np.testing.assert_array_equal(left.inputs, batch.inputs)
+    for n in range(7):
+        row = np.concatenate([batch.inputs[n], batch.targets[n, -1:]])
+        for t in range(ORDER - 1, 10):
+            np.testing.assert_allclose(left.targets[n, t], by_hand(row, t + 1), rtol=1e-12)
+    assert left.weights is not None
+    np.testing.assert_array_equal(left.weights, np.repeat([[0.0] * (ORDER - 1) + [1.0] * (11 - ORDER)], 7, axis=0))
+    assert np.isfinite(left.targets).all()
+
+
+def test_a_loss_on_the_last_step_stays_there_and_the_state_is_the_other_samplers() -> None:
+    ours, again = (RemainderSampler(windows(last_step=True), REMAINDER) for _ in range(2))
+    weights = ours.next().weights
+    assert weights is not None
+    assert (weights[:, -1] > 0).all()
+    assert not weights[:, :-1].any()
+    again.restore(ours.state())
+    np.testing.assert_array_equal(again.next().targets, ours.next().targets)
+
+
+def test_what_is_known_beside_the_values_is_not_forecast() -> None:
+    class WithWaves:
+        batches_per_epoch = 1
+
+        def next(self) -> Batch:
+            batch = windows().next()
+            waves = np.full((*batch.inputs.shape[:2], 3), 9.0)
+            return replace(batch, inputs=np.concatenate([batch.inputs, waves], axis=2))
+
+        def state(self) -> dict[str, Any]:
+            return {}
+
+        def restore(self, state: dict[str, Any]) -> None: ...
+
+    left = RemainderSampler(WithWaves(), REMAINDER).next()
+    assert left.inputs.shape == (7, 10, 5)
+    np.testing.assert_array_equal(left.targets, RemainderSampler(windows(), REMAINDER).next().targets)
+
+
+def test_a_stream_adds_the_linear_part_of_its_own_forecasts() -> None:
+    history, steps = VALUES[:, :20], 15
+    silent, loud = REMAINDER.reader(history), REMAINDER.reader(history)
+    alone = np.stack([silent(np.zeros((2, 2))) for _ in range(steps)], axis=1)
+    np.testing.assert_allclose(alone, REMAINDER.autoregression.forecast(history, steps), rtol=1e-12)
+    outputs = np.random.default_rng(1).standard_normal((steps, 2, 2))
+    values = np.stack([loud(output) for output in outputs], axis=1)
+    whole = np.concatenate([history, values], axis=1)
+    for n in range(2):
+        left = [by_hand(whole[n], t) for t in range(20, 20 + steps)]
+        np.testing.assert_allclose(left, outputs[:, n], rtol=1e-9, atol=1e-12)
+
+
+def test_a_series_that_the_linear_part_explains_wholly_keeps_the_scale_1() -> None:
+    sine = np.sin(np.arange(50.0) / 4)[None, :, None]
+    fitted = Remainder.fit(2, sine)
+    assert fitted.scale == 1
+    assert np.abs(fitted.of(sine, fitted.next_step(sine))[:, 2:]).max() < 1e-12
+
+
+def test_only_the_training_part_is_fitted() -> None:
+    before = dataset()
+    changed = replace(before, test=replace(before.test, rows=before.test.rows + 5))
+    assert before.beside_autoregression(9).remainder is not None
+    for ours, theirs in zip(
+        before.beside_autoregression(9).remainder.autoregression.coefficients,  # type: ignore[union-attr]
+        Autoregression.fit(changed.train, 9).coefficients,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_known_periods_are_removed_before_the_fit() -> None:
+    plain = dataset(covariates="{periods: [11.0], subtract: true}")
+    assert plain.covariates is not None
+    fitted = plain.beside_autoregression(9).remainder
+    assert fitted is not None
+    left = plain.covariates.remove(plain.train, np.arange(plain.train.shape[1]))
+    np.testing.assert_array_equal(fitted.autoregression.coefficients[0], Autoregression.fit(left, 9).coefficients[0])
+
+
+def test_an_order_that_no_window_holds_is_refused() -> None:
+    data = dataset(timesteps=12)
+    assert data.beside_autoregression(11).sampler(batch_size=4, seed=0, last_step=True, warmup=0).next().weights.any()
+    with pytest.raises(InvalidError, match=r"model.autoregression: 12 is too much .* of 12 steps"):
+        data.beside_autoregression(12)
+
+
+def test_scores_begin_where_every_lag_is_known() -> None:
+    bank = load("sine-waves").data.build([0, 3], 0)
+    assert isinstance(bank, Dataset)
+    assert bank.test.scored_from < 20
+    assert bank.beside_autoregression(20).test.scored_from == 20
