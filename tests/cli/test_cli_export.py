@@ -41,14 +41,18 @@ def test_wrong_use(cli, sines, arguments, code, needle):
     cli("export", *arguments, "--output-dir", sines.output_dir).refused(code, needle)
 
 
-def test_the_program_in_the_docs_forecasts_as_we_do(cli, two, tmp_path):
+@pytest.mark.parametrize("overrides", [[], ["model.autoregression=6"]], ids=["network", "beside a linear part"])
+def test_the_program_in_the_docs_forecasts_as_we_do(cli, two_config, overrides, tmp_path):
+    config = two_config()
+    cli("train", "--config", config, "--name", "run", "--output-dir", tmp_path, *overrides).done()
+    run = tmp_path / "run"
     page = Path(__file__).parents[2] / "docs" / "how-do-i-use-a-network-elsewhere.md"
     (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     names = {}
     exec(code, names)
-    path, data = tmp_path / "step.onnx", two.config.parent / "two.csv"
-    cli("export", two.path, "-o", path).done()
-    rows = cli("predict", two.path, "--data", data, "--future", 30).done().rows
+    path, data = tmp_path / "step.onnx", config.with_name("two.csv")
+    cli("export", run, "-o", path).done()
+    rows = cli("predict", run, "--data", data, "--future", 30).done().rows
     expected = [[float(row["value"]) for row in rows if row["series"] == name] for name in "ab"]
     history = np.loadtxt(data, delimiter=",", skiprows=1)[:, 1:]
     np.testing.assert_allclose(names["forecast"](path, history, 30).T, expected, rtol=1e-4, atol=1e-4)

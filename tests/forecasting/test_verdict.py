@@ -134,6 +134,14 @@ def test_a_good_forecast_that_is_worse_than_a_baseline_says_by_how_much(truth, v
     assert "less than 1%" in verdict_on(truth + 0.01, {"AR(2)": 1e-9}).text
 
 
+@pytest.mark.parametrize(("error", "text"), [(0.0102, "beats every"), (0.01005, "level"), (0.00995, "level")])
+def test_a_baseline_within_a_hundredth_is_level(truth, verdict_on, error, text):
+    verdict = verdict_on(truth + 0.01, {"mean": 0.7, "AR(2)": error})
+    assert verdict.kind == "holds"
+    assert ("is level with AR(2), the best baseline" if text == "level" else text) in verdict.text
+    assert verdict_on(truth + 0.01, {"AR(2)": 0.0098}).kind == "trails_baseline"
+
+
 def test_the_step_of_a_divergence_is_named(truth, verdict_on):
     assert "at step 701 " in verdict_on(with_values(truth, 700, 1e3), {"mean": 0.7}).text
     assert "at step 1 " in verdict_on(with_values(truth, 0, np.inf), {"mean": 0.7}).text

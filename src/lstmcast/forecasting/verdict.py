@@ -15,6 +15,8 @@ DIVERGED = 100.0
 HOLDS = 0.2
 # an error up to this many times the best baseline's is as good
 ON_PAR = 1.1
+# and within this factor either way nobody is ahead
+LEVEL = 1.01
 # and below this share of the truth's variation it knows something
 INFORMED = 0.8
 # a next step that moves away from the last value by less than this share of what the series does is a copy
@@ -23,8 +25,8 @@ ECHO = 0.1
 ADVICE = {
     "diverges": "lower optimizer.learning_rate or training.clip.norm, and train through rollouts:"
     " training.rollout.steps",
-    "trails_baseline": "train longer (training.steps) and through longer rollouts (training.rollout.steps), or use the"
-    " baseline",
+    "trails_baseline": "train longer (training.steps) and through longer rollouts (training.rollout.steps); behind AR(p),"
+    " let the network forecast only what that leaves (model.autoregression: p), or use the baseline",
     "echoes": "train longer (training.steps) or with a higher optimizer.learning_rate, and through rollouts, where a"
     " copy costs most: training.rollout.steps",
     "wrong_level": "train through rollouts (training.rollout.steps), and let more of a window be read before it"
@@ -76,7 +78,9 @@ def judge(
     holds = metrics.valid_steps(forecast, truth, scale, HOLDS)
     label, best = min(baselines.items(), key=lambda item: item[1])
     kind, how = _failure(forecast, truth, scale, holds, echo, on_par=model_rmse <= ON_PAR * best)
-    if model_rmse <= best:
+    if best / LEVEL <= model_rmse <= best * LEVEL:
+        beside = f"is level with {label}, the best baseline"
+    elif model_rmse <= best:
         times = "over 1,000" if best > 1000 * model_rmse else f"{best / model_rmse:.2g}" if best else "1"
         beside = f"beats every baseline; the next is {label}, with {times} times its error"
     else:
