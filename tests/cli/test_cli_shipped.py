@@ -27,6 +27,8 @@ def shrink(config):
         yield "data.timesteps=20"
     yield f"model.hidden_sizes={[3] * len(model.hidden_sizes)}"
     yield f"model.head_sizes={[3] * len(model.head_sizes)}"
+    if model.autoregression:
+        yield "model.autoregression=3"
     for stage in config.stages:
         key, training = stage.key, stage.training
         yield from (f"{key}training.steps=2", f"{key}training.epochs=null")

@@ -25,8 +25,8 @@ ECHO = 0.1
 ADVICE = {
     "diverges": "lower optimizer.learning_rate or training.clip.norm, and train through rollouts:"
     " training.rollout.steps",
-    "trails_baseline": "train longer (training.steps) and through longer rollouts (training.rollout.steps); behind AR(p),"
-    " let the network forecast only what that leaves (model.autoregression: p), or use the baseline",
+    "trails_baseline": "train longer (training.steps) and through longer rollouts (training.rollout.steps); behind"
+    " AR(p), let the network forecast only what that leaves (model.autoregression: p), or use the baseline",
     "echoes": "train longer (training.steps) or with a higher optimizer.learning_rate, and through rollouts, where a"
     " copy costs most: training.rollout.steps",
     "wrong_level": "train through rollouts (training.rollout.steps), and let more of a window be read before it"
