@@ -111,6 +111,13 @@ def test_whatever_is_wrong_comes_with_advice_that_names_keys_of_the_config(truth
             assert all(f"'{part}'" in schema for part in key.split(".")), key
 
 
+@pytest.mark.parametrize(("error", "advised"), [(0.006, False), (0.008, True)])
+def test_a_negligible_error_asks_for_no_change(truth, verdict_on, error, advised):
+    verdict = verdict_on(truth + error, {"AR(2)": 1e-9})
+    assert verdict.kind == "trails_baseline"
+    assert (verdict.advice is not None) == advised
+
+
 def test_what_nobody_forecasts_better_is_no_failure(truth, verdict_on):
     # noise of half the signal's amplitude: the best forecast there is leaves it over
     noisy = truth + 0.3 * np.random.default_rng(1).standard_normal(truth.shape)

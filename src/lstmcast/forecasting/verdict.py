@@ -17,6 +17,8 @@ HOLDS = 0.2
 ON_PAR = 1.1
 # and within this factor either way nobody is ahead
 LEVEL = 1.01
+# below this share of the truth's variation an error asks for no change, even where a baseline has less
+NEGLIGIBLE = 0.01
 # and below this share of the truth's variation it knows something
 INFORMED = 0.8
 # a next step that moves away from the last value by less than this share of what the series does is a copy
@@ -45,15 +47,11 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is wrong, in one word for scripts, and in one line for people."""
+    """What is wrong, in one word for scripts, in one line for people, and what to change in the config about it."""
 
     kind: str
     text: str
-
-    @property
-    def advice(self) -> str | None:
-        """What to change in the config, if anything is wrong."""
-        return ADVICE.get(self.kind)
+    advice: str | None
 
 
 def judge(
@@ -89,7 +87,10 @@ def judge(
         beside += "; even a constant is better" if any(name.startswith("mean") for name in worse) else ""
         kind = "trails_baseline" if kind == "holds" else kind
     span = f"all {K:,} steps" if holds == K else f"{holds:,} of {K:,} steps"
-    return Verdict(kind, f"{how}; stays within {HOLDS:.0%} of the signal's standard deviation for {span}; {beside}")
+    text = f"{how}; stays within {HOLDS:.0%} of the signal's standard deviation for {span}; {beside}"
+    negligible = NEGLIGIBLE * metrics.rmse(truth / scale, truth.mean(axis=1, keepdims=True) / scale)
+    fine = kind == "trails_baseline" and metrics.rmse(forecast / scale, truth / scale) < negligible
+    return Verdict(kind, text, None if fine else ADVICE.get(kind))
 
 
 def _share(value: float) -> str:
