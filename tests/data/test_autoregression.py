@@ -106,11 +106,15 @@ def test_a_stream_adds_the_linear_part_of_its_own_forecasts() -> None:
         np.testing.assert_allclose(left, outputs[:, n], rtol=1e-9, atol=1e-12)
 
 
-def test_a_series_that_the_linear_part_explains_wholly_keeps_the_scale_1() -> None:
-    sine = np.sin(np.arange(50.0) / 4)[None, :, None]
-    fitted = Remainder.fit(2, sine)
-    assert fitted.scale == 1
-    assert np.abs(fitted.of(sine, fitted.next_step(sine))[:, 2:]).max() < 1e-12
+@pytest.mark.parametrize("series", [np.sin(np.arange(50.0) / 4), np.full(50, 3.0)], ids=["sine", "constant"])
+def test_of_a_series_that_the_linear_part_explains_wholly_the_network_changes_nothing(series: Any) -> None:
+    rows = series[None, :, None]
+    fitted = Remainder.fit(2, rows)
+    assert 0 < fitted.scale[0] < 1e-9
+    assert np.abs(fitted.of(rows, fitted.next_step(rows))[:, 2:]).max() < 100
+    read = fitted.reader(rows[:, :30])
+    forecast = [read(np.array([[5.0]]))[0, 0] for _ in range(20)]
+    np.testing.assert_allclose(forecast, series[30:], atol=1e-8)
 
 
 def test_only_the_training_part_is_fitted() -> None:

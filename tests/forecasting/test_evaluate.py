@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lstmcast.data.autoregression import Remainder
 from lstmcast.data.dataset import Dataset, Held, Scaler
 from lstmcast.errors import InvalidError
 from lstmcast.forecasting.evaluate import evaluate, next_step_rmse, rollout_rmse
@@ -55,6 +56,16 @@ def test_a_network_that_repeats_the_last_value_scores_as_that_baseline(last_valu
     skills = evaluation.summary()["baselines"]
     assert set(skills["last_value"]["skill"].values()) == {0.0}
     assert max(skills["ar"]["skill"].values()) < -1e6
+
+
+def test_a_network_beside_a_linear_part_is_not_sent_into_rollouts(zero, make_dataset):
+    dataset = make_dataset()
+    alone = evaluate(zero, dataset, (40,))
+    beside = evaluate(replace(zero, remainder=Remainder.fit(1, dataset.train)), dataset, (40,))
+    assert alone.verdict.advice != beside.verdict.advice
+    assert "training.rollout" in alone.verdict.advice
+    assert "model.autoregression" in beside.verdict.advice
+    assert "rollout" not in beside.verdict.advice
 
 
 def test_scores_are_the_errors_written_out(zero, make_dataset):

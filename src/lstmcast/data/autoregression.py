@@ -89,7 +89,8 @@ class Remainder:
         """Fit to ``values`` (N, L, F), L greater than the order."""
         fitted = Autoregression.fit(values, order)
         scale = (values - fitted.next_step(values))[:, order:].std(axis=(0, 1))
-        return cls(fitted, np.where(scale > 1e-9, scale, 1.0))
+        # what is left of a pure sine is rounding: what the network makes of it stays as small
+        return cls(fitted, np.maximum(scale, 1e-12))
 
     def of(self, values: Array, forecasts: Array) -> Array:
         """Return what AR's ``forecasts`` leave of ``values``, both ``(…, F)``, as the network has it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from lstmcast.errors import InvalidError
 from lstmcast.forecasting import metrics
 from lstmcast.forecasting.baselines import Baseline, delayed, fit_baselines
 from lstmcast.forecasting.rollout import Forecaster
-from lstmcast.forecasting.verdict import Verdict, judge
+from lstmcast.forecasting.verdict import ADVICE_BESIDE_AUTOREGRESSION, Verdict, judge
 
 HORIZONS = (1, 10, 100, 1000)
 
@@ -205,6 +205,8 @@ def evaluate(
         {baseline.label: baseline.rollout[steps] for baseline in baselines.values()},
         _echo(forecaster, held),
     )
+    if forecaster.remainder and verdict.advice:
+        verdict = replace(verdict, advice=ADVICE_BESIDE_AUTOREGRESSION)
     finite = np.nan_to_num(forecast, posinf=0, neginf=0)
     long_enough = steps >= 8
     return Evaluation(

@@ -43,6 +43,11 @@ ADVICE = {
     "inaccurate": "train through rollouts (training.rollout.steps), longer (training.steps), or a larger network"
     " (model.hidden_sizes); what is noise stays",
 }
+# where the network forecasts what an autoregression leaves: it cannot train through rollouts
+ADVICE_BESIDE_AUTOREGRESSION = (
+    "try another model.autoregression, and keep the network small where little is left to forecast: kind adamw with a"
+    " higher optimizer.weight_decay, fewer training.steps"
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def judge(
     if best / LEVEL <= model_rmse <= best * LEVEL:
         beside = f"is level with {label}, the best baseline"
     elif model_rmse <= best:
-        times = "over 1,000" if best > 1000 * model_rmse else f"{best / model_rmse:.2g}" if best else "1"
+        times = "over 1,000" if best > 1000 * model_rmse else f"{best / model_rmse:.3g}"
         beside = f"beats every baseline; the next is {label}, with {times} times its error"
     else:
         beside = f"trails {label}, which has {_share(best / model_rmse)} of its error"
