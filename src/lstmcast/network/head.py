@@ -18,29 +18,32 @@ from lstmcast.network.description import Network
 class Head:
     """A head with parameters ``views`` (by name), and its memory of T steps.
 
-    It stands on the top state ``h`` (T, H, B) and the inputs ``x`` (T, F, B).
+    It stands on the top state, [1; h] of each step, ``z`` (T, 1 + H, B), and the inputs ``x`` (T, F, B).
     """
 
-    def __init__(self, network: Network, views: Mapping[str, Array], h: Array, x: Array) -> None:
-        T, _, B = h.shape
-        # views are made once: making them costs as much as a small product
-        layers = range(len(network.head_sizes) + 1)
-        self._layers = [(views[f"head.{k}.weight"], views[f"head.{k}.bias"][:, None]) for k in layers]
-        self._inputs = [h, *(np.zeros((T, width, B), h.dtype) for width in network.head_sizes)]
-        self._gradients = [np.zeros((T, width, B), h.dtype) for width in network.head_sizes]
+    def __init__(self, network: Network, views: Mapping[str, Array], z: Array, x: Array) -> None:
+        (T, _, B), widths = z.shape, network.head_sizes
+        self._layers = [(views[f"head.{k}.weight"], views[f"head.{k}.bias"]) for k in range(len(widths) + 1)]
+        # [1; u] of each layer: one product [b W] [1; u] serves bias and weight
+        self._inputs = [z, *(np.ones((T, 1 + width, B), z.dtype) for width in widths)]
+        self._hidden = [inputs[:, 1:] for inputs in self._inputs]
+        self._gradients = [np.zeros((T, width, B), z.dtype) for width in widths]
         self._last_input = x[:, : network.output_size] if network.residual else None
+        self.load()
 
-    def forward(self, where: int | slice, y: Array) -> None:
-        """Write the predictions at ``where`` to those of y (T, O, B)."""
-        last = len(self._inputs) - 1
-        for k, (u, (W, b)) in enumerate(zip(self._inputs, self._layers)):  # noqa: B905  (a keyword costs time)
-            out = y if k == last else self._inputs[k + 1]
-            v = np.matmul(W, u[where], out=out[where])
-            v += b
-            if k < last:
-                v *= v.real > 0
+    def load(self) -> None:
+        """Take the parameters as they are now."""
+        self._packed = [np.column_stack((b, W)) for W, b in self._layers]
+
+    def forward(self, where: int | slice, out: Array | None = None) -> Array:
+        """Return the predictions at ``where``, written to ``out`` if given."""
+        for k, hidden in enumerate(self._hidden[1:]):
+            u = np.matmul(self._packed[k], self._inputs[k][where], out=hidden[where])
+            u *= u.real > 0
+        y: Array = np.matmul(self._packed[-1], self._inputs[-1][where], out)
         if self._last_input is not None:
-            v += self._last_input[where]
+            y += self._last_input[where]
+        return y
 
     def backward(self, where: int | slice, dy: Array) -> Array:
         """Return dL/dh at ``where``, given dL/dy there, of dy (T, O, B)."""
@@ -48,11 +51,12 @@ class Head:
             dv = dy if k == len(self._gradients) else self._gradients[k]
             du: Array = np.matmul(self._layers[k][0].T, dv[where])
             if k:
-                np.multiply(du, self._inputs[k][where].real > 0, out=self._gradients[k - 1][where])
+                np.multiply(du, self._hidden[k][where].real > 0, out=self._gradients[k - 1][where])
         return du
 
     def add_gradient(self, where: slice, dy: Array, views: Mapping[str, Array]) -> None:
         """Add the parameters' gradients over the steps at ``where``."""
-        for k, (u, dv) in enumerate(zip(self._inputs, (*self._gradients, dy), strict=True)):
-            views[f"head.{k}.weight"][...] += np.matmul(dv[where], u[where].swapaxes(1, 2)).sum(axis=0)
-            views[f"head.{k}.bias"][...] += dv[where].sum(axis=(0, 2))
+        for k, (inputs, dv) in enumerate(zip(self._inputs, (*self._gradients, dy), strict=True)):
+            dW = np.matmul(dv[where], inputs[where].swapaxes(1, 2)).sum(axis=0)
+            views[f"head.{k}.bias"][...] += dW[:, 0]
+            views[f"head.{k}.weight"][...] += dW[:, 1:]

@@ -171,12 +171,11 @@ class NumpyEngine:
         outputs, states = self._read(history)
         # a tape of its own: there may be other streams, and batches in between
         N = len(history) * paths
-        steps = max(1, min(64, STREAM // (self._cell.blocks * sum(self.network.hidden_sizes) * N)))
+        steps = max(1, min(16, STREAM // (self._cell.blocks * sum(self.network.hidden_sizes) * N)))
         tape = self._new_tape(steps, N)
         weights = self._packed(tape.products)
         tape.set_states([np.repeat(state, paths, axis=1) for state in states])
         pending = [np.repeat(y.T, paths, axis=1) for y in outputs[:, -delay:].swapaxes(0, 1)]
-        y = np.zeros((steps, self.network.output_size, N), outputs.dtype)
         # a forecast may leave the finite numbers; a context of its own, for whoever reads the stream has another
         quiet = copy_context()
         quiet.run(np.seterr, over="ignore", invalid="ignore")
@@ -187,13 +186,12 @@ class NumpyEngine:
                 if known is not None:
                     tape.x[t, forecast.shape[1] :] = next(known).T
                 yield forecast
-                quiet.run(self._forecast, weights, tape, t, y)
-                pending.append(y[t].copy())
+                pending.append(quiet.run(self._forecast, weights, tape, t))
             tape.set_states(list(tape.states(steps)))
 
-    def _forecast(self, weights: Sequence[Weights], tape: Tape, t: int, y: Array) -> None:
+    def _forecast(self, weights: Sequence[Weights], tape: Tape, t: int) -> Array:
         self._step(weights, tape, t)
-        tape.head.forward(t, y)
+        return tape.head.forward(t)
 
     def _packed(self, products: Products) -> list[Weights]:
         views, cell, wrap = self.parameters.views, self._cell, products.wrap
@@ -205,8 +203,7 @@ class NumpyEngine:
             D = W.shape[1] - H - 1
             back = np.ascontiguousarray(np.delete(W, D, axis=1).T)
             W[: cell.sigmoids * H] *= 0.5
-            # with their columns together, products of few sequences are up to a third faster
-            weights.append(Weights(wrap(np.asfortranarray(W)), wrap(back), wrap(back[D:])))
+            weights.append(Weights(products.wrap_weight(W), wrap(back), wrap(back[D:])))
         return weights
 
     def _tape(self, T: int, B: int) -> Tape:
@@ -237,6 +234,7 @@ class NumpyEngine:
         alone = max(0, fed - batch.delay)
         y = np.zeros((T, self.network.output_size, B), self.parameters.values.dtype)
         tape, x = self._tape(segment, B), batch.inputs.transpose(1, 2, 0)
+        tape.head.load()
         output_from = min(first_counted(batch), alone)
         run = Pass(batch, self._packed(tape.products), tape, x, y, fed, alone, output_from, segment)
         state: list[Array] | None = None
@@ -266,11 +264,11 @@ class NumpyEngine:
                     np.copyto(tape.x[t, :O], run.y[start + t - batch.delay], where=read)
                 self._step(run.weights, tape, t)
                 if start + t >= run.alone:
-                    tape.head.forward(t, y)
+                    tape.head.forward(t, y[t])
             # the other outputs of these steps at once, while their states are in cache
             whole = slice(max(first, run.output_from - start), min(last, run.alone - start))
             if whole.start < whole.stop:
-                tape.head.forward(whole, y)
+                tape.head.forward(whole, y[whole])
         return stop
 
     def _loss(self, batch: Batch, y: Array) -> tuple[np.generic, Array]:

@@ -31,6 +31,10 @@ class Products(Protocol):
         """Return what `multiply` takes in the place of an array; it shares its memory."""
         ...
 
+    def wrap_weight(self, W: Array) -> Any:
+        """Return what `multiply` takes first, step after step, in the place of a matrix: perhaps a copy."""
+        ...
+
     def add_sum(self, total: Array, left: Array, right: Array) -> None:
         """Add Σ_t left(t) right(t)ᵀ to ``total`` (R, C), of ``(T, R, B)`` and ``(T, C, B)``."""
         ...
@@ -44,6 +48,18 @@ class NumpyProducts:
     def wrap(self, array: Array) -> Array:
         """Return the array."""
         return array
+
+    def wrap_weight(self, W: Array) -> Array:
+        """Return a copy with its columns together: products of few sequences are up to a third faster.
+
+        It begins with a cache line, which gives them another sixth.
+        """
+        line = 64
+        memory = np.empty(W.nbytes + line, np.uint8)
+        start = -memory.ctypes.data % line
+        copy = memory[start : start + W.nbytes].view(W.dtype).reshape(W.shape, order="F")
+        copy[...] = W
+        return copy
 
     def add_sum(self, total: Array, left: Array, right: Array) -> None:
         """Add Σ_t left(t) right(t)ᵀ: many steps make one large product, few enough that they stay in cache."""
@@ -63,6 +79,7 @@ class TorchProducts:
         mm = torch.mm
         self.multiply: Callable[[Any, Any, Any], object] = lambda left, right, out: mm(left, right, out=out)
         self.wrap: Callable[[Array], Any] = torch.from_numpy
+        self.wrap_weight = self.wrap
 
     def add_sum(self, total: Array, left: Array, right: Array) -> None:
         """Add Σ_t left(t) right(t)ᵀ, one product after another, in place."""

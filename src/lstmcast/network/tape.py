@@ -11,6 +11,7 @@ time later than layer l - 1, so that its input of step t is there beside its sta
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,6 @@ class LayerTape:
         dz: ``(D + H, B)``, the gradient of a step's input and last state.
         dc: ``(H, B)``, that of the step's c.
         forward: for each step, z and a as the products take them, and the cell's views.
-        backward: for each step of a chunk, da as the products take it, and the cell's views.
     """
 
     def __init__(self, cell: Cell, z: Array, h: Array, K: int, products: Products) -> None:
@@ -64,8 +64,13 @@ class LayerTape:
             (wrap(z_t), wrap(m[: cell.rows * H]), cell.forward_views(m, m_next, h_prev, h_t, self.scratch[0]))
             for z_t, m, m_next, h_prev, h_t in zip(z, self.m, self.m[1:], h, h[1:], strict=False)
         ]
-        self.backward: list[tuple[Any, Views]] = [
-            (wrap(da), cell.backward_views(d, d_next, self.dh, self.dc))
+        self._cell, self._wrap = cell, wrap
+
+    @cached_property
+    def backward(self) -> list[tuple[Any, Views]]:
+        """For each step of a chunk, da as the products take it, and the cell's views: a forecast needs none."""
+        return [
+            (self._wrap(da), self._cell.backward_views(d, d_next, self.dh, self.dc))
             for d, d_next, da in zip(self.d, self.d[1:], self.da, strict=False)
         ]
 
@@ -98,7 +103,7 @@ class Tape:
             self.layers.append(LayerTape(cell, z, h, self.chunk, products))
             start = end - H
         self.forward = list(zip(*(layer.forward for layer in self.layers), strict=True))
-        self.head = Head(network, parameters.views, self.layers[-1].h[1:], self.x)
+        self.head = Head(network, parameters.views, signals[len(sizes) :, ends[-2] :], self.x)
 
     def states(self, t: int) -> Iterator[Array]:
         """Yield the views ``(H, B)`` of the state before step t: h, then c if there is one, layer by layer."""

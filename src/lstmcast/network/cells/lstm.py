@@ -13,6 +13,7 @@ that one operation serves them all; i, f and g, c' face each other for the produ
 from __future__ import annotations
 
 import numpy as np
+from numpy import add, multiply, tanh  # every step calls them: finding them in np takes time
 
 from lstmcast.arrays import Array
 from lstmcast.network.cells.base import JointWeights, Views, one_and_half
@@ -43,15 +44,15 @@ class LSTM(JointWeights):
         """Leave the gates in the place of the pre-activations."""
         one, half, a, o_i_f, i_f, g_c_prev, ig_fc, ig, fc, c, tanh_c, o, h = views
         # (1) o, i, f = σ(a), g = tanh(a);  σ(a) = (1 + tanh(a/2)) / 2 never overflows
-        np.tanh(a, a)
-        np.add(o_i_f, one, o_i_f)
-        np.multiply(o_i_f, half, o_i_f)
+        tanh(a, a)
+        add(o_i_f, one, o_i_f)
+        multiply(o_i_f, half, o_i_f)
         # (2) c = i * g + f * c'
-        np.multiply(i_f, g_c_prev, ig_fc)
-        np.add(ig, fc, c)
+        multiply(i_f, g_c_prev, ig_fc)
+        add(ig, fc, c)
         # (3) h = o * tanh(c)
-        np.tanh(c, tanh_c)
-        np.multiply(o, tanh_c, h)
+        tanh(c, tanh_c)
+        multiply(o, tanh_c, h)
 
     def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:  # noqa: ARG002
         """Write ∂h/∂a_o, ∂c/∂a_i, ∂c/∂a_f, ∂c/∂a_g, ∂c/∂c', ∂h/∂c to the blocks of ``out``."""
@@ -79,8 +80,8 @@ class LSTM(JointWeights):
         """Leave da and, in the block of c', the gradient that reaches it."""
         o, i_f_g_c_prev, dh_dc, carry, dh, dc = views
         # dc = dh * ∂h/∂c + dc' of the step after
-        np.multiply(dh, dh_dc, dc)
-        np.add(dc, carry, dc)
+        multiply(dh, dh_dc, dc)
+        add(dc, carry, dc)
         # da_o = dh * ∂h/∂a_o;  da_i, da_f, da_g, dc' = dc * ∂c/∂(a_i, a_f, a_g, c')
-        np.multiply(o, dh, o)
-        np.multiply(i_f_g_c_prev, dc, i_f_g_c_prev)
+        multiply(o, dh, o)
+        multiply(i_f_g_c_prev, dc, i_f_g_c_prev)
