@@ -27,5 +27,15 @@ def test_sums_of_products_are_the_same_in_any_number_of_chunks(make, dtype, T, B
 def test_a_product_is_written_in_place(make):
     products, random = make(), np.random.default_rng(0)
     left, right, out = random.standard_normal((3, 4)), random.standard_normal((4, 5)), np.zeros((3, 5))
-    products.multiply(products.wrap(left), products.wrap(right), products.wrap(out))
-    np.testing.assert_allclose(out, left @ right, rtol=1e-14)
+    for wrap in (products.wrap, products.wrap_weight):
+        out[...] = 0
+        products.multiply(wrap(left), products.wrap(right), products.wrap(out))
+        np.testing.assert_allclose(out, left @ right, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128])
+def test_a_weight_begins_with_a_cache_line(dtype):
+    W = np.arange(15).reshape(3, 5).astype(dtype)
+    copies = [NumpyProducts().wrap_weight(W) for _ in range(9)]
+    assert all(copy.ctypes.data % 64 == 0 and copy.flags.f_contiguous for copy in copies)
+    assert all(copy.dtype == dtype and (copy == W).all() for copy in copies)
