@@ -13,7 +13,7 @@ that one operation serves them all; i, f and g, c' face each other for the produ
 from __future__ import annotations
 
 import numpy as np
-from numpy import add, multiply, tanh  # every step calls them: finding them in np takes time
+from numpy import add, multiply, tanh  # every step forward calls them: finding them in np takes time
 
 from lstmcast.arrays import Array
 from lstmcast.network.cells.base import JointWeights, Views, one_and_half
@@ -80,8 +80,8 @@ class LSTM(JointWeights):
         """Leave da and, in the block of c', the gradient that reaches it."""
         o, i_f_g_c_prev, dh_dc, carry, dh, dc = views
         # dc = dh * ∂h/∂c + dc' of the step after
-        multiply(dh, dh_dc, dc)
-        add(dc, carry, dc)
+        np.multiply(dh, dh_dc, dc)
+        np.add(dc, carry, dc)
         # da_o = dh * ∂h/∂a_o;  da_i, da_f, da_g, dc' = dc * ∂c/∂(a_i, a_f, a_g, c')
-        multiply(o, dh, o)
-        multiply(i_f_g_c_prev, dc, i_f_g_c_prev)
+        np.multiply(o, dh, o)
+        np.multiply(i_f_g_c_prev, dc, i_f_g_c_prev)
