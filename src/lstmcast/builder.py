@@ -40,12 +40,12 @@ MAX_SYMBOLS = 2**16
 MAX_SECOND_ORDER = 4096
 
 
-def make_dataset(config: Config, future: int = 0) -> Dataset | Tokens:
-    """Build the data, synthetic ones ``future`` steps beyond their known end."""
+def make_dataset(config: Config, future: int = 0, remainder: Remainder | None = None) -> Dataset | Tokens:
+    """Build the data, synthetic ones ``future`` steps beyond their known end; ``remainder``: the linear part's own."""
     # streams of their own for data, parameters (0), batches (1), initial states (2) and draws (4)
     dataset = config.data.build([config.seed, 3], future)
     order = config.model.autoregression
-    return dataset.beside_autoregression(order) if order and isinstance(dataset, Dataset) else dataset
+    return dataset.beside_autoregression(order, remainder) if order and isinstance(dataset, Dataset) else dataset
 
 
 def make_network_engine(
@@ -216,7 +216,7 @@ class Trained:
         Raises:
             InvalidError: if they have changed since.
         """
-        dataset = make_dataset(self.config, future)
+        dataset = make_dataset(self.config, future, self.forecaster.remainder)
         assert isinstance(dataset, Dataset)
         now, then = dataset.scaler, self.scaler
         if not (np.array_equal(now.mean, then.mean) and np.array_equal(now.scale, then.scale)):

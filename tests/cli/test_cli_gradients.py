@@ -6,6 +6,8 @@ import io
 import numpy as np
 import pytest
 
+from lstmcast.builder import make_dataset, make_network_engine, make_sampler
+from lstmcast.config.load import load
 from lstmcast.network.cells import CELLS
 
 
@@ -84,6 +86,17 @@ def test_trace_shows_a_difference_and_fails(cli, monkeypatch):
     outcome = cli("trace", "--config", "sunspots", "--steps", 2, "--units", 1)
     assert outcome.code == 7
     assert outcome.out.count("first difference") == 1
+
+
+def test_a_trace_begins_where_the_linear_part_knows_its_past(cli):
+    config = load("sunspots")
+    first, dataset = config.model.autoregression - 1, make_dataset(config)
+    engine, batch = make_network_engine(config, 1, "numpy"), make_sampler(config, dataset).next()
+    y = engine.predict(batch.inputs[:1, first : first + 1])[0, 0, 0]
+    dh = 2 * (y - batch.targets[0, first, 0]) * engine.parameters.views["head.0.weight"][0, 0]
+    outcome = cli("trace", "--config", "sunspots", "--steps", 1, "--units", 1, "--format", "csv").done()
+    (shown,) = (float(row["ours"]) for row in csv.DictReader(io.StringIO(outcome.out)) if row["quantity"] == "dh")
+    assert shown == pytest.approx(dh, rel=1e-12)
 
 
 def test_trace_refuses_a_sample_that_is_not_there(cli):

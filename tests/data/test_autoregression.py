@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lstmcast.config.load import load
-from lstmcast.data.autoregression import Autoregression, Remainder, RemainderSampler
+from lstmcast.data.autoregression import MAX_FIT_ROWS, Autoregression, Remainder, RemainderSampler
 from lstmcast.data.batches import Batch, WindowSampler
 from lstmcast.data.dataset import Dataset
 from lstmcast.errors import InvalidError
@@ -42,7 +42,7 @@ def dataset(**changes: Any) -> Dataset:
 
 def test_the_order_is_the_one_asked_for_and_the_fit_is_that_of_least_squares() -> None:
     assert [len(c) for c in REMAINDER.autoregression.coefficients] == [ORDER + 1] * 2
-    left = (VALUES - REMAINDER.next_step(VALUES))[:, ORDER:]
+    left = (VALUES - REMAINDER.autoregression.next_step(VALUES))[:, ORDER:]
     lags = np.stack([VALUES[:, ORDER - k : 60 - k] for k in range(1, ORDER + 1)])
     # what least squares leave is orthogonal to the constant and to every lag
     np.testing.assert_allclose(left.sum(axis=(0, 1)), 0, atol=1e-10)
@@ -111,22 +111,36 @@ def test_of_a_series_that_the_linear_part_explains_wholly_the_network_changes_no
     rows = series[None, :, None]
     fitted = Remainder.fit(2, rows)
     assert 0 < fitted.scale[0] < 1e-9
-    assert np.abs(fitted.of(rows, fitted.next_step(rows))[:, 2:]).max() < 100
+    assert np.abs(fitted.of(rows, fitted.autoregression.next_step(rows))[:, 2:]).max() < 100
     read = fitted.reader(rows[:, :30])
     forecast = [read(np.array([[5.0]]))[0, 0] for _ in range(20)]
     np.testing.assert_allclose(forecast, series[30:], atol=1e-8)
 
 
+def coefficients(data: Dataset) -> Any:
+    fitted = data.beside_autoregression(9).remainder
+    assert fitted is not None
+    return fitted.autoregression.coefficients[0]
+
+
 def test_only_the_training_part_is_fitted() -> None:
     before = dataset()
-    changed = replace(before, test=replace(before.test, rows=before.test.rows + 5))
-    assert before.beside_autoregression(9).remainder is not None
-    for ours, theirs in zip(
-        before.beside_autoregression(9).remainder.autoregression.coefficients,  # type: ignore[union-attr]
-        Autoregression.fit(changed.train, 9).coefficients,
-        strict=True,
-    ):
-        np.testing.assert_array_equal(ours, theirs)
+    later = replace(before, test=replace(before.test, rows=before.test.rows + 5))
+    np.testing.assert_array_equal(coefficients(later), coefficients(before))
+    assert not np.array_equal(coefficients(replace(before, train=before.train + 5)), coefficients(before))
+
+
+def test_a_fit_that_is_there_is_kept() -> None:
+    given = Remainder(Autoregression((np.arange(10.0),)), np.ones(1))
+    assert dataset().beside_autoregression(9, given).remainder is given
+
+
+def test_more_values_than_are_fitted_show_all_phases_of_a_period() -> None:
+    random, steps = np.random.default_rng(0), 24 * 2500
+    profile = np.tile(random.standard_normal(24), steps // 24)
+    rows = (profile + 0.1 * random.standard_normal(steps))[None, :, None]
+    assert steps >= 3 * MAX_FIT_ROWS
+    assert Remainder.fit(24, rows).scale[0] < 0.2
 
 
 def test_known_periods_are_removed_before_the_fit() -> None:
@@ -140,9 +154,18 @@ def test_known_periods_are_removed_before_the_fit() -> None:
 
 def test_an_order_that_no_window_holds_is_refused() -> None:
     data = dataset(timesteps=12)
-    assert data.beside_autoregression(11).sampler(batch_size=4, seed=0, last_step=True, warmup=0).next().weights.any()
-    with pytest.raises(InvalidError, match=r"model.autoregression: 12 is too much .* of 12 steps"):
-        data.beside_autoregression(12)
+    assert data.beside_autoregression(12).sampler(batch_size=4, seed=0, last_step=True, warmup=0).next().weights.any()
+    with pytest.raises(InvalidError, match=r"model.autoregression: 13 is too much .* of 12 steps"):
+        data.beside_autoregression(13)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_training_part_needs_two_equations_for_each_coefficient(rows: int) -> None:
+    values = np.random.default_rng(0).standard_normal((rows, 40, 1))
+    most = (rows * 40 - 2) // (rows + 2)
+    assert Remainder.fit(most, values).scale[0] > 0.1
+    with pytest.raises(InvalidError, match=rf"{most + 1} is too much for .* allows at most {most}"):
+        Remainder.fit(most + 1, values)
 
 
 def test_scores_begin_where_every_lag_is_known() -> None:

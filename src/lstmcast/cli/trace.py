@@ -60,10 +60,10 @@ def trace(
     batch = make_sampler(settings, dataset).next()
     if sample >= len(batch.inputs):
         raise UsageError(f"--sample {sample}: the first batch has the sequences 0 to {len(batch.inputs) - 1}")
-    one = slice(sample, sample + 1)
-    short = dataclasses.replace(
-        batch, inputs=batch.inputs[one, :steps], targets=batch.targets[one, :steps], weights=None, lengths=None
-    )
+    # the first steps of a window have no target where a linear part does not know its past
+    first = (settings.model.autoregression or 1) - 1
+    one = slice(sample, sample + 1), slice(first, first + steps)
+    short = dataclasses.replace(batch, inputs=batch.inputs[one], targets=batch.targets[one], weights=None, lengths=None)
     _render(trace_batch(engine, short, autograd=against == "torch", units=units), against, format)
 
 

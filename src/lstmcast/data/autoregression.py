@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch, Sampler
+from lstmcast.errors import InvalidError
 
 MAX_ORDER = 128
 MAX_FIT_ROWS = 20_000
@@ -86,7 +87,17 @@ class Remainder:
 
     @classmethod
     def fit(cls, order: int, values: Array) -> Remainder:
-        """Fit to ``values`` (N, L, F), L greater than the order."""
+        """Fit to ``values`` (N, L, F).
+
+        Raises:
+            InvalidError: if these have fewer than two equations for each of the ``order + 1`` coefficients.
+        """
+        N, L, _ = values.shape
+        if N * (L - order) < 2 * (order + 1):
+            raise InvalidError(
+                f"model.autoregression: {order} is too much for a training part of {N * L:,} values; it allows at most"
+                f" {max(0, (N * L - 2) // (N + 2))}",
+            )
         fitted = Autoregression.fit(values, order)
         scale = (values - fitted.next_step(values))[:, order:].std(axis=(0, 1))
         # what is left of a pure sine is rounding: what the network makes of it stays as small
@@ -96,10 +107,6 @@ class Remainder:
         """Return what AR's ``forecasts`` leave of ``values``, both ``(…, F)``, as the network has it."""
         left: Array = (values - forecasts) / self.scale
         return left
-
-    def next_step(self, values: Array) -> Array:
-        """Return AR's forecast of each of ``values`` (N, L, F) from the true ones before; NaN where too few are."""
-        return self.autoregression.next_step(values)
 
     def restore(self, outputs: Array, forecasts: Array) -> Array:
         """From the network's outputs and AR's ``forecasts`` of the same steps, both ``(…, F)``, to values."""
@@ -132,7 +139,7 @@ class RemainderSampler:
         F = batch.targets.shape[2]
         # each target is the value after its input
         values = np.concatenate([batch.inputs[:, :1, :F], batch.targets], axis=1)
-        targets = self._remainder.of(batch.targets, self._remainder.next_step(values)[:, 1:])
+        targets = self._remainder.of(batch.targets, self._remainder.autoregression.next_step(values)[:, 1:])
         targets[:, : order - 1] = 0
         weights = np.ones(targets.shape[:2]) if batch.weights is None else batch.weights.copy()
         weights[:, : order - 1] = 0
@@ -151,7 +158,8 @@ def fit_autoregression(rows: Array, order: int | None = None) -> Array:
     """Fit AR(p) to ``rows`` (N, L) by least squares, with p given or chosen by Akaike's criterion.
 
     One QR factorisation of the design with the most lags gives the residual of every smaller one:
-    the tail of the last column of R.
+    the tail of the last column of R. Of more than `MAX_FIT_ROWS` values that many are drawn: at equal distances they
+    would show a periodic series in some of its phases only.
 
     Returns:
         ``(p + 1,)``: b, a_1, …, a_p.
@@ -160,7 +168,9 @@ def fit_autoregression(rows: Array, order: int | None = None) -> Array:
     most = order or max(1, min(MAX_ORDER, L // 4))
     view = sliding_window_view(rows, most + 1, axis=1)
     total = view.shape[0] * view.shape[1]
-    chosen = np.arange(0, total, max(1, -(-total // MAX_FIT_ROWS)))
+    chosen = np.arange(total)
+    if total > MAX_FIT_ROWS:
+        chosen = np.sort(np.random.default_rng(0).choice(total, MAX_FIT_ROWS, replace=False))
     lags = view[np.divmod(chosen, view.shape[1])][:, ::-1]
     # columns: 1, y(t-1), …, y(t-most), y(t)
     design = np.concatenate([np.ones((len(lags), 1)), lags[:, 1:], lags[:, :1]], axis=1)

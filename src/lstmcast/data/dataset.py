@@ -120,21 +120,24 @@ class Dataset:
         """The network's inputs and outputs at each step: columns or classes."""
         return self.bins.classes if self.bins else len(self.columns)
 
-    def beside_autoregression(self, order: int) -> Dataset:
-        """Return them for a network that forecasts what an autoregression of the training part leaves.
+    def beside_autoregression(self, order: int, fitted: Remainder | None = None) -> Dataset:
+        """Return them for a network that forecasts what an autoregression leaves, fitted to the training part or given.
 
         Raises:
-            InvalidError: if the order is too high for a training window, in which all lags of a step must lie.
+            InvalidError: if the order is too high for the training part, or for a training window and the step after
+                it, which has to hold a step with all its lags.
         """
-        if order >= self.shortest:
+        if order > self.shortest:
             raise InvalidError(
-                f"model.autoregression: {order} is too much for the shortest training window of {self.shortest} steps",
-                "lower it, or raise data.timesteps",
+                f"model.autoregression: {order} is too much for the shortest training window, of {self.shortest} steps",
+                f"lower it to {self.shortest} at most, or make the windows longer",
             )
-        values = self.train
-        if self.covariates:
-            values = self.covariates.remove(values, np.arange(values.shape[1]))
-        remainder, sampler = Remainder.fit(order, values), self.sampler
+        if fitted is None:
+            values = self.train
+            if self.covariates:
+                values = self.covariates.remove(values, np.arange(values.shape[1]))
+            fitted = Remainder.fit(order, values)
+        remainder, sampler = fitted, self.sampler
 
         def later(held: Held) -> Held:
             return replace(held, scored_from=max(held.scored_from, order))

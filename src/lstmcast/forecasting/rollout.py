@@ -83,7 +83,9 @@ class Forecaster:
                     part = self.engine.predict(row_inputs[begin : begin + CHUNK])[:, -1]
                     row[first + begin : first + begin + len(part)] = self._expected(part)
         if self.remainder:
-            forecasts = self.remainder.restore(forecasts, self.remainder.next_step(read[..., : rows.shape[2]]))
+            forecasts = self.remainder.restore(
+                forecasts, self.remainder.autoregression.next_step(read[..., : rows.shape[2]])
+            )
         return forecasts if self.covariates is None else self.covariates.restore(forecasts, steps)
 
     def inputs(self, values: Array, steps: Array) -> Array:
@@ -150,7 +152,8 @@ class Forecaster:
     ) -> Iterator[Array]:
         if self.sliding is None:
             return self.engine.stream(inputs, self.horizon, read, self._copies, known)
-        return self._slide(np.repeat(inputs, self._copies, axis=0), self.sliding, read, known)
+        window = np.repeat(inputs[:, -self._read_at_least :], self._copies, axis=0)
+        return self._slide(window, self.sliding, read, known)
 
     @property
     def _copies(self) -> int:
@@ -159,7 +162,6 @@ class Forecaster:
     def _slide(
         self, inputs: Array, timesteps: int, read: Callable[[Array], Array], known: Iterator[Array] | None
     ) -> Iterator[Array]:
-        inputs = inputs[:, -self._read_at_least :].copy()
         while True:
             forecast = read(self.engine.predict(inputs[:, :timesteps])[:, -1])
             yield forecast

@@ -41,7 +41,7 @@ class ModelSettings(Section):
     autoregression: int | None = Field(
         None,
         gt=0,
-        le=10_000,
+        le=1000,
         description="order of a linear part, fitted by least squares; the network forecasts what it leaves",
     )
     output: OutputName = Field("value", description="value: a forecast of values; categorical: of classes")
