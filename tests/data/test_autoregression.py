@@ -111,7 +111,7 @@ def test_of_a_series_that_the_linear_part_explains_wholly_the_network_changes_no
     rows = series[None, :, None]
     fitted = Remainder.fit(2, rows)
     assert 0 < fitted.scale[0] < 1e-9
-    assert np.abs(fitted.of(rows, fitted.autoregression.next_step(rows))[:, 2:]).max() < 100
+    assert np.abs(fitted.remove(rows, fitted.autoregression.next_step(rows))[:, 2:]).max() < 100
     read = fitted.reader(rows[:, :30])
     forecast = [read(np.array([[5.0]]))[0, 0] for _ in range(20)]
     np.testing.assert_allclose(forecast, series[30:], atol=1e-8)

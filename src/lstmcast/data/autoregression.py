@@ -103,7 +103,7 @@ class Remainder:
         # what is left of a pure sine is rounding: what the network makes of it stays as small
         return cls(fitted, np.maximum(scale, 1e-12))
 
-    def of(self, values: Array, forecasts: Array) -> Array:
+    def remove(self, values: Array, forecasts: Array) -> Array:
         """Return what AR's ``forecasts`` leave of ``values``, both ``(…, F)``, as the network has it."""
         left: Array = (values - forecasts) / self.scale
         return left
@@ -139,7 +139,7 @@ class RemainderSampler:
         F = batch.targets.shape[2]
         # each target is the value after its input
         values = np.concatenate([batch.inputs[:, :1, :F], batch.targets], axis=1)
-        targets = self._remainder.of(batch.targets, self._remainder.autoregression.next_step(values)[:, 1:])
+        targets = self._remainder.remove(batch.targets, self._remainder.autoregression.next_step(values)[:, 1:])
         targets[:, : order - 1] = 0
         weights = np.ones(targets.shape[:2]) if batch.weights is None else batch.weights.copy()
         weights[:, : order - 1] = 0
