@@ -173,3 +173,10 @@ def test_scores_begin_where_every_lag_is_known() -> None:
     assert isinstance(bank, Dataset)
     assert bank.test.scored_from < 20
     assert bank.beside_autoregression(20).test.scored_from == 20
+
+
+def test_a_note_says_when_little_of_a_window_is_left() -> None:
+    data = dataset(timesteps=20)
+    assert data.beside_autoregression(17).notes == data.notes
+    (note,) = data.beside_autoregression(18).notes
+    assert "18 leaves 3 of the shortest window's 20 steps" in note

@@ -65,6 +65,11 @@ def test_a_network_beside_a_linear_part_is_not_sent_into_rollouts(zero, make_dat
     assert alone.verdict.advice != beside.verdict.advice
     assert "training.rollout" in alone.verdict.advice
     assert "model.autoregression" in beside.verdict.advice
+    assert "linear_part" not in alone.baselines
+    # a silent network is its linear part, and the table says so
+    assert beside.baselines["linear_part"].label == "AR(1), the linear part"
+    assert beside.model.rollout == pytest.approx(beside.baselines["linear_part"].rollout)
+    assert beside.model.next_step == pytest.approx(beside.baselines["linear_part"].next_step)
     assert "rollout" not in beside.verdict.advice
 
 

@@ -118,6 +118,24 @@ def test_a_negligible_error_asks_for_no_change(truth, verdict_on, error, advised
     assert (verdict.advice is not None) == advised
 
 
+@pytest.mark.parametrize(
+    ("label", "error", "order"),
+    [
+        ("AR(9)", 0.8, 9),
+        ("AR(7, 12)", 0.8, 12),
+        ("AR(30) beside known periods", 0.8, 30),
+        ("AR(9)", 1.2, None),
+        ("AR(2)", 1e-9, None),
+        ("last value", 0.8, None),
+    ],
+)
+def test_where_an_autoregression_is_ahead_the_network_is_offered_its_help(truth, verdict_on, label, error, order):
+    verdict = verdict_on(truth + 1, {label: error})
+    assert verdict.advice is not None
+    assert (f"model.autoregression={order}" in verdict.advice) == (order is not None)
+    assert ("autoregression" in verdict.advice) == (order is not None)
+
+
 def test_what_nobody_forecasts_better_is_no_failure(truth, verdict_on):
     # noise of half the signal's amplitude: the best forecast there is leaves it over
     noisy = truth + 0.3 * np.random.default_rng(1).standard_normal(truth.shape)

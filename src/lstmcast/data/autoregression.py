@@ -157,15 +157,14 @@ class RemainderSampler:
 def fit_autoregression(rows: Array, order: int | None = None) -> Array:
     """Fit AR(p) to ``rows`` (N, L) by least squares, with p given or chosen by Akaike's criterion.
 
-    One QR factorisation of the design with the most lags gives the residual of every smaller one:
-    the tail of the last column of R. Of more than `MAX_FIT_ROWS` values that many are drawn: at equal distances they
-    would show a periodic series in some of its phases only.
+    It is chosen among those that leave seven equations for each coefficient: one QR factorisation of the design with
+    the most lags gives the residual of every smaller one, the tail of the last column of R. Of more than `MAX_FIT_ROWS`
+    values that many are drawn: at equal distances they would show a periodic series in some of its phases only.
 
     Returns:
         ``(p + 1,)``: b, a_1, …, a_p.
     """
-    L = rows.shape[1]
-    most = order or max(1, min(MAX_ORDER, L // 4))
+    most = order or max(1, min(MAX_ORDER, rows.shape[1] // 8))
     view = sliding_window_view(rows, most + 1, axis=1)
     total = view.shape[0] * view.shape[1]
     chosen = np.arange(total)
@@ -174,8 +173,10 @@ def fit_autoregression(rows: Array, order: int | None = None) -> Array:
     lags = view[np.divmod(chosen, view.shape[1])][:, ::-1]
     # columns: 1, y(t-1), …, y(t-most), y(t)
     design = np.concatenate([np.ones((len(lags), 1)), lags[:, 1:], lags[:, :1]], axis=1)
-    p = order or _best_order(design)
-    solution: Array = np.linalg.lstsq(design[:, : p + 1], design[:, -1], rcond=None)[0]
+    if order is None:
+        # once more, with the rows that fewer lags leave
+        return fit_autoregression(rows, _best_order(design))
+    solution: Array = np.linalg.lstsq(design[:, :-1], design[:, -1], rcond=None)[0]
     return solution
 
 

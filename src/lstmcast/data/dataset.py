@@ -137,7 +137,13 @@ class Dataset:
             if self.covariates:
                 values = self.covariates.remove(values, np.arange(values.shape[1]))
             fitted = Remainder.fit(order, values)
-        remainder, sampler = fitted, self.sampler
+        remainder, sampler, notes = fitted, self.sampler, self.notes
+        counted = self.shortest - order + 1
+        if counted < self.shortest / 5:
+            notes += (
+                f"model.autoregression: {order} leaves {counted} of the shortest window's {self.shortest} steps to"
+                " train on; longer windows leave more",
+            )
 
         def later(held: Held) -> Held:
             return replace(held, scored_from=max(held.scored_from, order))
@@ -148,6 +154,7 @@ class Dataset:
             sampler=lambda *args, **settings: RemainderSampler(sampler(*args, **settings), remainder),
             validation=self.validation and later(self.validation),
             test=later(self.test),
+            notes=notes,
         )
 
 

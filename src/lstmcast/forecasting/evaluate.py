@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 
 from lstmcast.arrays import Array
+from lstmcast.data.autoregression import Autoregression
+from lstmcast.data.covariates import Covariates
 from lstmcast.data.dataset import Dataset, Held
 from lstmcast.errors import InvalidError
 from lstmcast.forecasting import metrics
-from lstmcast.forecasting.baselines import Baseline, delayed, fit_baselines
+from lstmcast.forecasting.baselines import Baseline, BesidePeriods, delayed, fit_baselines
 from lstmcast.forecasting.rollout import Forecaster
 from lstmcast.forecasting.verdict import ADVICE_BESIDE_AUTOREGRESSION, Verdict, judge
 
 HORIZONS = (1, 10, 100, 1000)
+# the baseline that a network with one has within it
+LINEAR_PART = "linear_part"
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,11 @@ class Evaluation:
 
 def _finite(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else value
+
+
+def _linear_part(linear: Autoregression, covariates: Covariates | None) -> Baseline:
+    """Return what is left of a forecast without its network."""
+    return BesidePeriods(linear, covariates, f"{linear.label} beside known periods") if covariates else linear
 
 
 def next_step_rmse(forecaster: Forecaster, held: Held, unit: Array) -> float:
@@ -180,6 +189,8 @@ def evaluate(
     unit = scaler.scale if len(dataset.columns) == 1 else np.ones(len(dataset.columns))
 
     fitted = fit_baselines(dataset.train, dataset.covariates)
+    if forecaster.remainder:
+        fitted[LINEAR_PART] = _linear_part(forecaster.remainder.autoregression, forecaster.covariates)
     next_steps = _next_step_errors(forecaster, fitted, held, unit)
 
     def score(name: str, label: str, forecast: Array) -> Score:
@@ -191,7 +202,9 @@ def evaluate(
     # baselines may read further back than the network does
     baselines = {
         name: score(
-            name, baseline.label, np.concatenate([baseline.forecast(held.rows[:, :start], steps) for start in starts])
+            name,
+            baseline.label + (", the linear part" if name == LINEAR_PART else ""),
+            np.concatenate([baseline.forecast(held.rows[:, :start], steps) for start in starts]),
         )
         for name, baseline in fitted.items()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,8 +28,8 @@ ECHO = 0.1
 ADVICE = {
     "diverges": "lower optimizer.learning_rate or training.clip.norm, and train through rollouts:"
     " training.rollout.steps",
-    "trails_baseline": "train longer (training.steps) and through longer rollouts (training.rollout.steps); behind"
-    " AR(p), let the network forecast only what that leaves (model.autoregression: p), or use the baseline",
+    "trails_baseline": "train longer (training.steps) and through longer rollouts (training.rollout.steps), or use the"
+    " baseline",
     "echoes": "train longer (training.steps) or with a higher optimizer.learning_rate, and through rollouts, where a"
     " copy costs most: training.rollout.steps",
     "wrong_level": "train through rollouts (training.rollout.steps), and let more of a window be read before it"
@@ -93,9 +94,17 @@ def judge(
         kind = "trails_baseline" if kind == "holds" else kind
     span = f"all {K:,} steps" if holds == K else f"{holds:,} of {K:,} steps"
     text = f"{how}; stays within {HOLDS:.0%} of the signal's standard deviation for {span}; {beside}"
-    negligible = NEGLIGIBLE * metrics.rmse(truth / scale, truth.mean(axis=1, keepdims=True) / scale)
-    fine = kind == "trails_baseline" and metrics.rmse(forecast / scale, truth / scale) < negligible
-    return Verdict(kind, text, None if fine else ADVICE.get(kind))
+    advice = ADVICE.get(kind)
+    if kind == "trails_baseline":
+        spread = metrics.rmse(truth / scale, truth.mean(axis=1, keepdims=True) / scale)
+        if metrics.rmse(forecast / scale, truth / scale) < NEGLIGIBLE * spread:
+            advice = None
+    linear = re.match(r"AR\(([\d, ]+)\)", label)
+    # an autoregression that is exact belongs to a made-up series, on which nobody wants its help
+    if advice and linear and NEGLIGIBLE * model_rmse < best < model_rmse:
+        order = max(map(int, linear[1].split(",")))
+        advice += f"; or let the network forecast only what {label} leaves: model.autoregression={order}"
+    return Verdict(kind, text, advice)
 
 
 def _share(value: float) -> str:

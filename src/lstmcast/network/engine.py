@@ -75,9 +75,15 @@ def make_training_engine(
 ) -> Engine:
     """Make the engine ``name`` for a process in which torch is at hand, as it is wherever its optimizers are.
 
+    From then on the process takes numbers too small for their type's full precision (below 1e-38 in float32) for 0, as
+    gradients become that go back through hundreds of steps: the processor takes many times as long for each of them.
+
     Raises:
         InvalidError: if the device is not there.
     """
+    import torch
+
+    torch.set_flush_denormal(True)
     if name == "numpy":
         from lstmcast.network.numpy_engine import NumpyEngine
         from lstmcast.network.products import TorchProducts
