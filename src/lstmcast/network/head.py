@@ -29,11 +29,14 @@ class Head:
         self._hidden = [inputs[:, 1:] for inputs in self._inputs]
         self._gradients = [np.zeros((T, width, B), z.dtype) for width in widths]
         self._last_input = x[:, : network.output_size] if network.residual else None
+        self._packed = [np.empty((len(W), 1 + W.shape[1]), W.dtype) for W, _ in self._layers]
         self.load()
 
     def load(self) -> None:
         """Take the parameters as they are now."""
-        self._packed = [np.column_stack((b, W)) for W, b in self._layers]
+        for packed, (W, b) in zip(self._packed, self._layers, strict=True):
+            packed[:, 0] = b
+            packed[:, 1:] = W
 
     def forward(self, where: int | slice, out: Array | None = None) -> Array:
         """Return the predictions at ``where``, written to ``out`` if given."""

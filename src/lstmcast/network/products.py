@@ -56,7 +56,7 @@ class NumpyProducts:
         """
         line = 64
         memory = np.empty(W.nbytes + line, np.uint8)
-        start = -memory.ctypes.data % line
+        start = -memory.__array_interface__["data"][0] % line
         copy = memory[start : start + W.nbytes].view(W.dtype).reshape(W.shape, order="F")
         copy[...] = W
         return copy
