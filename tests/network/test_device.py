@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from lstmcast.errors import InvalidError
+from lstmcast.network.description import Network
+from lstmcast.network.engine import make_training_engine
+from lstmcast.network.parameters import Parameters
 from lstmcast.network.torch_engine import TorchEngine, find_device
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
@@ -45,3 +48,13 @@ def test_a_gpu_that_is_not_there_is_an_error_unless_it_was_left_open(monkeypatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert find_device("auto") == find_device("cuda") == torch.device("cuda")
     assert find_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="the processor cannot")
+def test_what_has_faded_to_nothing_costs_a_training_nothing():
+    network = Network("lstm", 1, (2,), (), 1)
+    torch.set_flush_denormal(False)
+    faded = np.full(8, 1e-39, np.float32)
+    assert (faded * np.float32(0.5)).all()
+    make_training_engine("torch", network, Parameters(network), device="cpu", recompute=False)
+    assert not (faded * np.float32(0.5)).any()
