@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lstmcast.config.load import load
-from lstmcast.data.autoregression import MAX_FIT_ROWS, Autoregression, Remainder, RemainderSampler
-from lstmcast.data.batches import Batch, WindowSampler
+from lstmcast.data.autoregression import MAX_FIT_ROWS, Autoregression, Remainder
+from lstmcast.data.batches import Batch, ChangedSampler, WindowSampler
 from lstmcast.data.dataset import Dataset
 from lstmcast.errors import InvalidError
 
@@ -51,7 +51,7 @@ def test_the_order_is_the_one_asked_for_and_the_fit_is_that_of_least_squares() -
 
 
 def test_targets_are_what_the_linear_part_leaves_and_unknown_ones_do_not_count() -> None:
-    plain, ours = windows(), RemainderSampler(windows(), REMAINDER)
+    plain, ours = windows(), ChangedSampler(windows(), REMAINDER.remove_from)
     assert ours.batches_per_epoch == plain.batches_per_epoch
     batch, left = plain.next(), ours.next()
     np.testing.assert_array_equal(left.inputs, batch.inputs)
@@ -65,7 +65,7 @@ def test_targets_are_what_the_linear_part_leaves_and_unknown_ones_do_not_count()
 
 
 def test_a_loss_on_the_last_step_stays_there_and_the_state_is_the_other_samplers() -> None:
-    ours, again = (RemainderSampler(windows(last_step=True), REMAINDER) for _ in range(2))
+    ours, again = (ChangedSampler(windows(last_step=True), REMAINDER.remove_from) for _ in range(2))
     weights = ours.next().weights
     assert weights is not None
     assert (weights[:, -1] > 0).all()
@@ -88,9 +88,9 @@ def test_what_is_known_beside_the_values_is_not_forecast() -> None:
 
         def restore(self, state: dict[str, Any]) -> None: ...
 
-    left = RemainderSampler(WithWaves(), REMAINDER).next()
+    left = ChangedSampler(WithWaves(), REMAINDER.remove_from).next()
     assert left.inputs.shape == (7, 10, 5)
-    np.testing.assert_array_equal(left.targets, RemainderSampler(windows(), REMAINDER).next().targets)
+    np.testing.assert_array_equal(left.targets, ChangedSampler(windows(), REMAINDER.remove_from).next().targets)
 
 
 def test_a_stream_adds_the_linear_part_of_its_own_forecasts() -> None:

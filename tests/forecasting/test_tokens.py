@@ -45,10 +45,10 @@ def test_more_knowledge_is_a_lower_cross_entropy(tokens, engine):
 def test_the_score_is_the_engines_loss_on_the_same_sequences(tokens, engine):
     # one batch of all test sequences, padded and masked, weighs every symbol alike
     from lstmcast.data.batches import SequenceSampler
-    from lstmcast.data.categories import OneHotSampler
+    from lstmcast.data.categories import one_hot_batch
 
     settings = {"batch_size": None, "seed": [0], "last_step": False, "warmup": 0, "shuffle": False, "drop_last": False}
-    batch = OneHotSampler(SequenceSampler(tokens.test, **settings), tokens.features).next()
+    batch = one_hot_batch(SequenceSampler(tokens.test, **settings).next(), tokens.features)
     found = evaluate_tokens(engine, tokens).model.cross_entropy
     np.testing.assert_allclose(found, engine.loss_and_gradient(batch), rtol=1e-12)
 

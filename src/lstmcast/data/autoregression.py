@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from lstmcast.arrays import Array
-from lstmcast.data.batches import Batch, Sampler
+from lstmcast.data.batches import Batch
 from lstmcast.errors import InvalidError
 
 MAX_ORDER = 128
@@ -113,6 +112,17 @@ class Remainder:
         whole: Array = forecasts + self.scale * outputs
         return whole
 
+    def remove_from(self, batch: Batch) -> Batch:
+        """Remove it from a batch's targets; where a window knows too little of the past, a step does not count."""
+        order, F = self.autoregression.order, batch.targets.shape[2]
+        # each target is the value after its input
+        values = np.concatenate([batch.inputs[:, :1, :F], batch.targets], axis=1)
+        targets = self.remove(batch.targets, self.autoregression.next_step(values)[:, 1:])
+        targets[:, : order - 1] = 0
+        weights = np.ones(targets.shape[:2]) if batch.weights is None else batch.weights.copy()
+        weights[:, : order - 1] = 0
+        return replace(batch, targets=targets, weights=weights)
+
     def reader(self, history: Array) -> Callable[[Array], Array]:
         """Return what turns the outputs ``(N, F)`` of the steps after ``history`` (N, T, F), in turn, into values."""
         past = history[:, -self.autoregression.order :]
@@ -124,34 +134,6 @@ class Remainder:
             return value
 
         return read
-
-
-class RemainderSampler:
-    """Another sampler's batches, whose targets are what an autoregression leaves of theirs."""
-
-    def __init__(self, sampler: Sampler, remainder: Remainder) -> None:
-        self._sampler, self._remainder = sampler, remainder
-        self.batches_per_epoch = sampler.batches_per_epoch
-
-    def next(self) -> Batch:
-        """Draw the next batch; where the window knows too little of the past, a step does not count."""
-        batch, order = self._sampler.next(), self._remainder.autoregression.order
-        F = batch.targets.shape[2]
-        # each target is the value after its input
-        values = np.concatenate([batch.inputs[:, :1, :F], batch.targets], axis=1)
-        targets = self._remainder.remove(batch.targets, self._remainder.autoregression.next_step(values)[:, 1:])
-        targets[:, : order - 1] = 0
-        weights = np.ones(targets.shape[:2]) if batch.weights is None else batch.weights.copy()
-        weights[:, : order - 1] = 0
-        return replace(batch, targets=targets, weights=weights)
-
-    def state(self) -> dict[str, Any]:
-        """Return the other sampler's state."""
-        return self._sampler.state()
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore the other sampler's state."""
-        self._sampler.restore(state)
 
 
 def fit_autoregression(rows: Array, order: int | None = None) -> Array:

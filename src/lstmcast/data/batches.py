@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -79,6 +79,26 @@ class Sampler(Protocol):
     def restore(self, state: dict[str, Any]) -> None:
         """Take up the stream where `state` was called."""
         ...
+
+
+class ChangedSampler:
+    """Another sampler's batches, each as ``change`` returns it."""
+
+    def __init__(self, sampler: Sampler, change: Callable[[Batch], Batch]) -> None:
+        self._sampler, self._change = sampler, change
+        self.batches_per_epoch = sampler.batches_per_epoch
+
+    def next(self) -> Batch:
+        """Draw the next batch."""
+        return self._change(self._sampler.next())
+
+    def state(self) -> dict[str, Any]:
+        """Return the other sampler's state."""
+        return self._sampler.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore the other sampler's state."""
+        self._sampler.restore(state)
 
 
 def windows(rows: Array, timesteps: int, horizon: int) -> tuple[Array, Array]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from lstmcast.arrays import Array
-from lstmcast.data.batches import Batch, Sampler
+from lstmcast.data.batches import Batch
 
 
 @dataclass(frozen=True)
@@ -48,26 +47,9 @@ def one_hot(codes: Array, classes: int) -> Array:
     return hot
 
 
-class OneHotSampler:
-    """Turns the codes ``(N, T, 1)`` of another sampler's batches into one-hot rows ``(N, T, classes)``."""
-
-    def __init__(self, sampler: Sampler, classes: int) -> None:
-        self._sampler, self._classes = sampler, classes
-        self.batches_per_epoch = sampler.batches_per_epoch
-
-    def next(self) -> Batch:
-        """Draw the next batch."""
-        batch = self._sampler.next()
-        inputs, targets = (one_hot(codes, self._classes) for codes in (batch.inputs, batch.targets))
-        return replace(batch, inputs=inputs, targets=targets)
-
-    def state(self) -> dict[str, Any]:
-        """Return the other sampler's state."""
-        return self._sampler.state()
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore the other sampler's state."""
-        self._sampler.restore(state)
+def one_hot_batch(batch: Batch, classes: int) -> Batch:
+    """Turn a batch's codes ``(N, T, 1)`` into one-hot rows ``(N, T, classes)``."""
+    return replace(batch, inputs=one_hot(batch.inputs, classes), targets=one_hot(batch.targets, classes))
 
 
 def draw(logits: Array, temperature: float, random: np.random.Generator) -> Array:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from lstmcast.arrays import Array
-from lstmcast.data.batches import Batch, Sampler
 from lstmcast.settings import Section
 
 Period = Annotated[float, Field(gt=1, le=1e9)]
@@ -94,24 +93,3 @@ class Covariates:
         waves = self.known(steps)
         known = np.broadcast_to(waves, (*values.shape[:2], waves.shape[-1]))
         return np.concatenate([self.remove(values, steps), known], axis=2)
-
-
-class TargetSampler:
-    """Keeps of another sampler's targets the first features: what is forecast, without what is known."""
-
-    def __init__(self, sampler: Sampler, features: int) -> None:
-        self._sampler, self._features = sampler, features
-        self.batches_per_epoch = sampler.batches_per_epoch
-
-    def next(self) -> Batch:
-        """Draw the next batch."""
-        batch = self._sampler.next()
-        return replace(batch, targets=batch.targets[..., : self._features])
-
-    def state(self) -> dict[str, Any]:
-        """Return the other sampler's state."""
-        return self._sampler.state()
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore the other sampler's state."""
-        self._sampler.restore(state)

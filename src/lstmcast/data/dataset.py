@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lstmcast.arrays import Array
-from lstmcast.data.autoregression import Remainder, RemainderSampler
-from lstmcast.data.batches import Sampler
+from lstmcast.data.autoregression import Remainder
+from lstmcast.data.batches import ChangedSampler, Sampler
 from lstmcast.data.categories import Bins
 from lstmcast.data.covariates import Covariates
 from lstmcast.errors import InvalidError
@@ -151,7 +151,7 @@ class Dataset:
         return replace(
             self,
             remainder=remainder,
-            sampler=lambda *args, **settings: RemainderSampler(sampler(*args, **settings), remainder),
+            sampler=lambda *args, **settings: ChangedSampler(sampler(*args, **settings), remainder.remove_from),
             validation=self.validation and later(self.validation),
             test=later(self.test),
             notes=notes,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from lstmcast.data.batches import Sampler
-from lstmcast.data.categories import Bins, OneHotSampler
+from lstmcast.data.batches import ChangedSampler, Sampler
+from lstmcast.data.categories import Bins, one_hot_batch
 from lstmcast.data.dataset import Dataset
 from lstmcast.data.random_segments import RandomSegments
 from lstmcast.data.series import Series
@@ -43,6 +44,7 @@ class Quantized(Section):
         bins = Bins(low, high, self.bins)
 
         def sampler(**settings: Any) -> Sampler:
-            return OneHotSampler(dataset.sampler(rows=bins.encode(dataset.train), **settings), bins.classes)
+            codes = dataset.sampler(rows=bins.encode(dataset.train), **settings)
+            return ChangedSampler(codes, partial(one_hot_batch, classes=bins.classes))
 
         return replace(dataset, bins=bins, sampler=sampler)

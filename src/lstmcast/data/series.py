@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from lstmcast.arrays import Array
-from lstmcast.data.batches import Sampler, WindowSampler
-from lstmcast.data.covariates import Covariates, CovariateSettings, TargetSampler
+from lstmcast.data.batches import Batch, ChangedSampler, Sampler, WindowSampler
+from lstmcast.data.covariates import Covariates, CovariateSettings
 from lstmcast.data.csv_file import read_table
 from lstmcast.data.dataset import Borders, Dataset, Scaler, check_window
 from lstmcast.data.time_axis import TimeAxis, read_times
@@ -135,11 +135,15 @@ class Series(Section):
             covariates = Covariates.fit(self.covariates, series.origin, train[0])
             inputs = covariates.inputs_of(train, np.arange(borders.train))
 
+        def values_alone(batch: Batch) -> Batch:
+            return replace(batch, targets=batch.targets[..., : len(self.columns)])
+
         def sampler(rows: Array = inputs, **settings: Any) -> Sampler:
             windows = WindowSampler(
                 rows, self.timesteps, self.horizon, shuffle=self.shuffle, drop_last=self.drop_last, **settings
             )
-            return TargetSampler(windows, len(self.columns)) if covariates else windows
+            # what is known in advance is read, not forecast
+            return ChangedSampler(windows, values_alone) if covariates else windows
 
         return Dataset(
             columns=tuple(self.columns),

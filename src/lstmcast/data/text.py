@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import Field
 
 from lstmcast.arrays import Array
-from lstmcast.data.batches import Sampler, SequenceSampler, WindowSampler
-from lstmcast.data.categories import OneHotSampler
+from lstmcast.data.batches import ChangedSampler, Sampler, SequenceSampler, WindowSampler
+from lstmcast.data.categories import one_hot_batch
 from lstmcast.data.dataset import Borders, check_window
 from lstmcast.data.user_file import read_text
 from lstmcast.errors import InvalidError
@@ -107,7 +107,7 @@ class Text(Section):
 
         def sampler(**settings: Any) -> Sampler:
             inner = make(shuffle=self.shuffle, drop_last=self.drop_last, **settings)
-            return OneHotSampler(inner, len(vocabulary))
+            return ChangedSampler(inner, partial(one_hot_batch, classes=len(vocabulary)))
 
         shortest = self.timesteps or min(len(sequence) - 1 for sequence in parts[0])
         return Tokens(vocabulary, *parts, lines=self.mode == "lines", shortest=shortest, sampler=sampler)
