@@ -28,10 +28,10 @@ def scores(evaluation: Evaluation) -> Table:
     """Tabulate the network's errors beside the baselines'."""
     horizons = list(evaluation.model.rollout)
     unit = "" if len(evaluation.columns) == 1 else ", in standard deviations"
-    origins = evaluation.origins
-    caption = f" from {len(origins)} origins" if len(origins) > 1 else ""
+    origins, caption = evaluation.origins, ""
     if len(origins) > 1:
-        caption += f", {(origins[-1] - origins[0]) / (len(origins) - 1):.3g} steps apart"
+        apart = (origins[-1] - origins[0]) / (len(origins) - 1)
+        caption = f" from {len(origins)} origins, {apart:.3g} steps apart"
     table = Table(title=f"RMSE on the test part{unit}, rollouts{caption}", title_justify="left")
     table.add_column("forecast")
     table.add_column("next step", justify="right")
