@@ -26,6 +26,7 @@ LAYERS = (
 HEIGHT = {part: height for height, layer in enumerate(LAYERS) for part in layer}
 # library → the parts that may import it
 OUTSIDE = {
+    "numba": {"network"},
     "torch": {"training", "network", "gradients", "pipeline"},
     "matplotlib": {"reports"},
     "jinja2": {"reports"},

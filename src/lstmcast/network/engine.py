@@ -88,7 +88,7 @@ def make_training_engine(
         from lstmcast.network.numpy_engine import NumpyEngine
         from lstmcast.network.products import TorchProducts
 
-        return NumpyEngine(network, parameters, TorchProducts(), recompute=recompute)
+        return NumpyEngine(network, parameters, TorchProducts(), recompute=recompute, compiles=True)
     from lstmcast.network.torch_engine import TorchEngine, find_device
 
     return TorchEngine(network, parameters, device=find_device(device))

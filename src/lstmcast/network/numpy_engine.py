@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from math import isqrt
+from math import inf, isqrt
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,9 @@ from lstmcast.network.tape import LayerTape, Tape
 PIECE, STREAM = 2**18, 2**16
 # sequences from which on another library's products pay, though its calls take longer
 LARGE = 32
+# numbers of state computed in training until compiled passes pay: those of some two seconds. A step of a layer takes as
+# long as it takes for CALLS more.
+PAYS, CALLS = 4 * 10**7, 300
 
 
 @dataclass(frozen=True)
@@ -75,20 +78,49 @@ class NumpyEngine:
         products: who multiplies matrices where the batch is large; None: NumPy.
         recompute: remember only every √T-th state of T steps, and compute what lies between once more on the way
             back (Chen et al. 2016, https://arxiv.org/abs/1604.06174): memory in √T for a third more time.
+        compiles: change to the cell's compiled passes, of the same bytes, once that pays.
     """
 
     def __init__(
-        self, network: Network, parameters: Parameters, products: Products | None = None, *, recompute: bool = False
+        self,
+        network: Network,
+        parameters: Parameters,
+        products: Products | None = None,
+        *,
+        recompute: bool = False,
+        compiles: bool = False,
     ) -> None:
         self.network = network
         self.parameters = parameters
         self._small, self._large = NumpyProducts(), products or NumpyProducts()
         self._recompute = recompute
         self._cell = CELLS[network.cell]
+        self._until_compiled = PAYS if compiles else inf
         self._tapes: dict[int, Tape] = {}
+
+    def compile(self) -> None:
+        """Change to the cell's compiled passes, of the same bytes, if it has them and they can be compiled here."""
+        self._until_compiled = inf
+        dtype, network = self.parameters.values.dtype, Network(self.network.cell, 1, (1,), (), 1)
+        if dtype.kind != "f":
+            return
+        try:
+            from lstmcast.network.cells.compiled import COMPILED
+
+            trial = NumpyEngine(network, Parameters(network, dtype))
+            trial._cell = COMPILED[network.cell]
+            trial.loss_and_gradient(Batch(np.zeros((1, 2, 1)), np.zeros((1, 2, 1))))
+        except Exception:  # numba is not there, not made for this NumPy, or cannot write: it is only for speed
+            return
+        self._cell = trial._cell
+        self._tapes.clear()
 
     def loss_and_gradient(self, batch: Batch) -> float:
         """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
+        N, T, _ = batch.inputs.shape
+        self._until_compiled -= T * sum(CALLS + N * H for H in self.network.hidden_sizes)
+        if self._until_compiled < 0:
+            self.compile()
         # a diverging network overflows; the training loop looks at the loss
         with np.errstate(over="ignore", invalid="ignore"):
             run = self._forward(batch)
@@ -220,7 +252,7 @@ class NumpyEngine:
         return Tape(self._cell, self.network, self.parameters, products, T, B)
 
     def _step(self, weights: Sequence[Weights], tape: Tape, t: int) -> None:
-        multiply, forward = tape.products.multiply, self._cell.forward
+        multiply, forward = tape.products.multiply, tape.cell.forward
         for W, (z, a, views) in zip(weights, tape.forward[t]):  # noqa: B905  (a keyword costs time)
             multiply(W.forward, z, a)
             forward(views)
@@ -324,7 +356,7 @@ class NumpyEngine:
         arriving: Mapping[str, Array] | None,
     ) -> None:
         """Go back through the steps on the tape, a chunk at a time: few enough that they stay in cache."""
-        tape, cell, multiply = run.tape, self._cell, run.tape.products.multiply
+        tape, cell, multiply = run.tape, run.tape.cell, run.tape.products.multiply
         top, layers = tape.layers[-1], list(zip(run.weights, tape.layers, strict=True))
         local = dy[start:stop]
         for last in range(stop - start, 0, -tape.chunk):

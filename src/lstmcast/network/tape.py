@@ -80,6 +80,7 @@ class Tape:
 
     Attributes:
         x: ``(T, F, B)``, the inputs.
+        cell: whose passes made the views, and take them.
         products: who multiplies what is on it.
         layers: one tape a layer.
         forward: for each step, what `forward` has of each layer.
@@ -94,7 +95,7 @@ class Tape:
         ends = np.cumsum([F, *(1 + H for H in sizes)])
         signals = np.zeros((T + len(sizes), ends[-1], B), dtype)
         signals[:, ends[:-1]] = 1
-        self.T, self.x, self.products = T, signals[:T, :F], products
+        self.T, self.x, self.cell, self.products = T, signals[:T, :F], cell, products
         self.chunk = min(T, max(1, CHUNK // (cell.blocks * sum(sizes) * B)))
         self.layers: list[LayerTape] = []
         start = 0
