@@ -59,11 +59,14 @@ def sines(B, T, dtype):
     return np.ascontiguousarray(rows[:, :-1]), np.ascontiguousarray(rows[:, 1:])
 
 
-def by_hand(network, parameters):
+def by_hand(network, parameters, products=None):
+    """Return the hand-derived engine, compiled as it is in training after two seconds."""
     from lstmcast.network.numpy_engine import NumpyEngine
     from lstmcast.network.products import TorchProducts
 
-    return NumpyEngine(network, parameters, TorchProducts())
+    engine = NumpyEngine(network, parameters, products or TorchProducts())
+    engine.compile()
+    return engine
 
 
 def by_default(network, parameters, batch, rollout=False):
@@ -148,7 +151,8 @@ def training_step(dtype, B, threads):
         engines = {
             name: mine,
             "numpy engine, 1 process": alone,
-            "numpy engine, 1 process, NumPy's products": NumpyEngine(network, parameters),
+            "numpy engine, 1 process, NumPy's products": by_hand(network, parameters, NumpyProducts()),
+            "numpy engine, 1 process, not compiled": NumpyEngine(network, parameters, TorchProducts()),
             "torch engine, 1 process": TorchEngine(network, parameters),
         }
         runs = {name: lambda engine=engine: engine.loss_and_gradient(batch) for name, engine in engines.items()} | runs
@@ -207,14 +211,17 @@ def rollout(_threads):
     from peers import Autograd, CellLoop
 
     from lstmcast.data.batches import Batch
+    from lstmcast.network.numpy_engine import NumpyEngine
+    from lstmcast.network.products import TorchProducts
 
     network, parameters = network_and_parameters(HIDDEN, "float64")
     made, cells = by_hand(network, parameters), Autograd(CellLoop, network, parameters)
+    plain = NumpyEngine(network, parameters, TorchProducts())
     for B in (1, 3, 100):
         inputs, _ = sines(B, 20, "float64")
 
         def ours(inputs=inputs):
-            return np.stack(list(islice(made.stream(inputs), 1000)), axis=1)
+            return np.stack(list(islice(plain.stream(inputs), 1000)), axis=1)
 
         def loop(inputs=inputs):
             with torch.no_grad():
@@ -415,7 +422,10 @@ def work(threads, parts):
     """Measure in this process, a line of JSON for each comparison."""
     import torch
 
+    from lstmcast.network import numpy_engine
+
     torch.set_num_threads(threads)
+    numpy_engine.PAYS = 0  # what training comes to after two seconds, from the start
     for part in parts:
         for what, unit, times in MEASURES[part](threads):
             print(json.dumps({"what": what, "unit": unit, "threads": threads, "times": times}), flush=True)

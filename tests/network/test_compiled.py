@@ -137,8 +137,8 @@ def test_a_wrong_loop_would_be_seen(make_problem, monkeypatch):
     right = problem.gradient(problem.numpy())[1]
     sound = loops._lstm_backward
 
-    def wrong(d, carry, dh, dc):
-        sound(d, carry * (1 + 1e-15), dh, dc)
+    def wrong(m, d, carry, dh, dc):
+        sound(m, d, carry * (1 + 1e-15), dh, dc)
 
     engine = compiled(problem)
     monkeypatch.setattr(loops, "_lstm_backward", wrong)

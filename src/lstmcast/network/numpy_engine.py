@@ -359,8 +359,8 @@ class NumpyEngine:
         tape, cell, multiply = run.tape, run.tape.cell, run.tape.products.multiply
         top, layers = tape.layers[-1], list(zip(run.weights, tape.layers, strict=True))
         local = dy[start:stop]
-        for last in range(stop - start, 0, -tape.chunk):
-            first = max(0, last - tape.chunk)
+        for first in reversed(range(0, stop - start, tape.chunk)):
+            last = min(first + tape.chunk, stop - start)
             steps, count = slice(first, last), last - first
             for layer in tape.layers:
                 if layer.carry is not None:
@@ -383,7 +383,7 @@ class NumpyEngine:
                     top.dh += dtop[t - whole.start]
                 for index in range(len(layers) - 1, -1, -1):
                     W, layer = layers[index]
-                    da, views = layer.backward[t - first]
+                    da, views = layer.backward[t]
                     cell.backward(views)
                     if arriving is not None:
                         self._record(arriving, index, layer, t, t - first)

@@ -68,10 +68,12 @@ class LayerTape:
 
     @cached_property
     def backward(self) -> list[tuple[Any, Views]]:
-        """For each step of a chunk, da as the products take it, and the cell's views: a forecast needs none."""
+        """For each step, da as the products take it, and the cell's views: a forecast needs none."""
+        d, wrapped = self.d, [self._wrap(da) for da in self.da]
+        views, K = self._cell.backward_views, len(d) - 1
         return [
-            (self._wrap(da), self._cell.backward_views(d, d_next, self.dh, self.dc))
-            for d, d_next, da in zip(self.d, self.d[1:], self.da, strict=False)
+            (wrapped[t % K], views(self.m[t], self.h[t], d[t % K], d[t % K + 1], self.dh, self.dc))
+            for t in range(len(self.z))
         ]
 
 

@@ -76,8 +76,8 @@ class Cell(Protocol):
         """Write the local derivatives d to ``out``, many steps at once: arrays ``(T, rows, B)``, scratch of 3H rows."""
         ...
 
-    def backward_views(self, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
-        """Return what `backward` works on, given d of this step and the next; ``dc`` (H, B) receives dL/dc."""
+    def backward_views(self, m: Array, h_prev: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
+        """Return what `backward` works on, given m, h' and d of a step and d of the next; ``dc`` receives dL/dc."""
         ...
 
     def backward(self, views: Views) -> None:

@@ -34,34 +34,21 @@ def _lstm_gates(m: Array, c: Array) -> None:
 
 
 @loop
-def _linearize_lstm(m: Array, out: Array) -> None:
-    """(3') and (2'): the local derivatives ``out`` of the steps ``m``, both ``(T, 6H, B)``."""
+def _lstm_backward(m: Array, d: Array, carry: Array, dh: Array, dc: Array) -> None:
+    """(3') and (2') of a step's ``m``, to ``d``, both (6H, B), with dc' of the step after in ``carry`` (H, B)."""
     one = m.dtype.type(1)
-    m, out = m.reshape(len(m), 6, -1), out.reshape(len(m), 6, -1)
-    for t in range(len(m)):
-        for k in range(m.shape[2]):
-            o, i, f, g, c_prev, tanh_c = m[t, 0, k], m[t, 1, k], m[t, 2, k], m[t, 3, k], m[t, 4, k], m[t, 5, k]
-            h, i_g = o * tanh_c, i * g
-            out[t, 0, k] = h * (one - o)
-            out[t, 1, k] = i_g * (one - i)
-            out[t, 2, k] = f * c_prev * (one - f)
-            out[t, 3, k] = i - i_g * g
-            out[t, 4, k] = f
-            out[t, 5, k] = o - h * tanh_c
-
-
-@loop
-def _lstm_backward(d: Array, carry: Array, dh: Array, dc: Array) -> None:
-    """The chain rule of one step's ``d`` (6H, B), with dc' of the step after in ``carry``, all others ``(H, B)``."""
-    d, carried, from_h, to_c = d.reshape(6, -1), carry.reshape(-1), dh.reshape(-1), dc.reshape(-1)
+    m, d = m.reshape(6, -1), d.reshape(6, -1)
+    carried, from_h, to_c = carry.reshape(-1), dh.reshape(-1), dc.reshape(-1)
     for k in range(len(to_c)):
-        dc_k = from_h[k] * d[5, k] + carried[k]
+        o, i, f, g, c_prev, tanh_c = m[0, k], m[1, k], m[2, k], m[3, k], m[4, k], m[5, k]
+        h, i_g, dh_k = o * tanh_c, i * g, from_h[k]
+        dc_k = dh_k * (o - h * tanh_c) + carried[k]
         to_c[k] = dc_k
-        d[0, k] *= from_h[k]
-        d[1, k] *= dc_k
-        d[2, k] *= dc_k
-        d[3, k] *= dc_k
-        d[4, k] *= dc_k
+        d[0, k] = h * (one - o) * dh_k
+        d[1, k] = i_g * (one - i) * dc_k
+        d[2, k] = f * c_prev * (one - f) * dc_k
+        d[3, k] = (i - i_g * g) * dc_k
+        d[4, k] = f * dc_k
 
 
 @loop
@@ -85,28 +72,28 @@ def _gru_state(m: Array, h_prev: Array, h: Array) -> None:
 
 
 @loop
-def _linearize_gru(m: Array, h_prev: Array, out: Array) -> None:
-    """(3') and (2'): the local derivatives ``out`` of the steps ``m``, both ``(T, 5H, B)``, h' ``(T, H, B)``."""
+def _gru_backward(m: Array, h_prev: Array, d: Array, carry: Array, dh: Array) -> None:
+    """(3') and (2') of a step's ``m``, to ``d``, both (5H, B), with dh' of the step after in ``carry`` (H, B)."""
     one = m.dtype.type(1)
-    T, H, B = h_prev.shape
-    blocks, to = m.reshape(T, 5, H, B), out.reshape(T, 5, H, B)
-    for t in range(T):
-        for j in range(H):
-            for b in range(B):
-                r, z, n, v = blocks[t, 0, j, b], blocks[t, 1, j, b], blocks[t, 2, j, b], blocks[t, 3, j, b]
-                to_u = (one - n * n) * (one - z)
-                to_v = to_u * r
-                to[t, 0, j, b] = (one - r) * v * to_v
-                to[t, 1, j, b] = (h_prev[t, j, b] - n) * z * (one - z)
-                to[t, 2, j, b] = to_u
-                to[t, 3, j, b] = to_v
-                to[t, 4, j, b] = z
+    m, d = m.reshape(5, -1), d.reshape(5, -1)
+    before, carried, to_h = h_prev.reshape(-1), carry.reshape(-1), dh.reshape(-1)
+    for k in range(len(to_h)):
+        r, z, n, v = m[0, k], m[1, k], m[2, k], m[3, k]
+        to_u = (one - n * n) * (one - z)
+        to_v = to_u * r
+        dh_k = to_h[k] + carried[k]
+        to_h[k] = dh_k
+        d[0, k] = (one - r) * v * to_v * dh_k
+        d[1, k] = (before[k] - n) * z * (one - z) * dh_k
+        d[2, k] = to_u * dh_k
+        d[3, k] = to_v * dh_k
+        d[4, k] = z * dh_k
 
 
 class CompiledLSTM(LSTM):
     """The LSTM, in float32 or float64."""
 
-    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:  # noqa: ARG002
+    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
         """Cut the blocks out of m; c goes to the next step's c'."""
         H = len(h)
         return m, m[: 4 * H], m_next[4 * H : 5 * H], m[5 * H :], m[:H], h
@@ -120,14 +107,13 @@ class CompiledLSTM(LSTM):
         tanh(c, tanh_c)
         multiply(o, tanh_c, h)
 
-    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:  # noqa: ARG002
-        """Write the local derivatives to the blocks of ``out``."""
-        _linearize_lstm(m, out)
+    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
+        """Leave it to `backward`, which reads m anyway."""
 
-    def backward_views(self, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
+    def backward_views(self, m: Array, h_prev: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
         """Cut the carry out of d."""
         H = len(dh)
-        return d, d_next[4 * H : 5 * H], dh, dc
+        return m, d, d_next[4 * H : 5 * H], dh, dc
 
     def backward(self, views: Views) -> None:
         """Leave da and, in the block of c', the gradient that reaches it."""
@@ -135,9 +121,9 @@ class CompiledLSTM(LSTM):
 
 
 class CompiledGRU(GRU):
-    """The GRU, in float32 or float64; its backward pass is one operation anyway."""
+    """The GRU, in float32 or float64."""
 
-    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:  # noqa: ARG002
+    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
         """Cut the blocks out of m."""
         H = len(h)
         return m, m[: 2 * H], m[2 * H : 3 * H], h_prev, h
@@ -150,9 +136,16 @@ class CompiledGRU(GRU):
         tanh(n, n)
         _gru_state(m, h_prev, h)
 
-    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:  # noqa: ARG002
-        """Write the local derivatives to the blocks of ``out``."""
-        _linearize_gru(m, h_prev, out)
+    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
+        """Leave it to `backward`, which reads m anyway."""
+
+    def backward_views(self, m: Array, h_prev: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
+        """Cut the carry out of d."""
+        return m, h_prev, d, d_next[4 * len(dh) :], dh
+
+    def backward(self, views: Views) -> None:
+        """Leave da and, in the fifth block, what reaches h' other than through a."""
+        _gru_backward(*views)
 
 
 # the RNN has nothing between its tanh and its products

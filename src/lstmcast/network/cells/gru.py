@@ -50,7 +50,7 @@ class GRU:
         db_hh[: 2 * H] = dW[: 2 * H, D]
         db_hh[2 * H :] = dW[3 * H :, D]
 
-    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:  # noqa: ARG002
+    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
         """Cut the blocks out of m."""
         H = len(h)
         blocks = m[: 2 * H], m[:H], m[H : 2 * H], m[2 * H : 3 * H], m[3 * H : 4 * H]
@@ -72,7 +72,7 @@ class GRU:
         np.multiply(h, z, h)
         np.add(h, n, h)
 
-    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:  # noqa: ARG002
+    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
         """Write ∂h/∂(a_r, a_z, u, v), and ∂h/∂h' other than through a, to the blocks of ``out``."""
         H = h.shape[1]
         r, z, n, v = m[:, :H], m[:, H : 2 * H], m[:, 2 * H : 3 * H], m[:, 3 * H : 4 * H]
@@ -92,7 +92,7 @@ class GRU:
         to_r *= to_v
         to_h[...] = z
 
-    def backward_views(self, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:  # noqa: ARG002
+    def backward_views(self, m: Array, h_prev: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
         """Cut the blocks out of d."""
         H = len(dh)
         return d.reshape(5, H, -1), d_next[4 * H :], dh

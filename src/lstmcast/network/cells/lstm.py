@@ -33,7 +33,7 @@ class LSTM(JointWeights):
     blocks = 6
     carry: int | None = 4
 
-    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:  # noqa: ARG002
+    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
         """Cut the blocks out of m; c goes to the next step's c'."""
         H = len(h)
         gates = m[: 4 * H], m[: 3 * H], m[H : 3 * H], m[3 * H : 5 * H]
@@ -54,7 +54,7 @@ class LSTM(JointWeights):
         tanh(c, tanh_c)
         multiply(o, tanh_c, h)
 
-    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:  # noqa: ARG002
+    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
         """Write ∂h/∂a_o, ∂c/∂a_i, ∂c/∂a_f, ∂c/∂a_g, ∂c/∂c', ∂h/∂c to the blocks of ``out``."""
         H = h.shape[1]
         o, i, f, g, _, tanh_c = (m[:, k * H : (k + 1) * H] for k in range(6))
@@ -71,7 +71,7 @@ class LSTM(JointWeights):
         to_i_f *= rest[:, H:]
         to_c_prev[...] = f
 
-    def backward_views(self, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
+    def backward_views(self, m: Array, h_prev: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
         """Cut the blocks out of d."""
         H = len(dh)
         return d[:H], d[H : 5 * H].reshape(4, H, -1), d[5 * H :], d_next[4 * H : 5 * H], dh, dc

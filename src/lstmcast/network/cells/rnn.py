@@ -26,7 +26,7 @@ class RNN(JointWeights):
     blocks = 1
     carry: int | None = None
 
-    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:  # noqa: ARG002
+    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
         """Return a and h."""
         return m, h
 
@@ -35,12 +35,12 @@ class RNN(JointWeights):
         a, h = views
         np.tanh(a, h)
 
-    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:  # noqa: ARG002
+    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
         """(1') ∂h/∂a = 1 - h²."""
         np.multiply(h, h, out=out)
         np.subtract(1, out, out=out)
 
-    def backward_views(self, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:  # noqa: ARG002
+    def backward_views(self, m: Array, h_prev: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
         """Return ∂h/∂a and dh."""
         return d, dh
 
