@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from lstmcast.network import numpy_engine
+from lstmcast.network import cells, numpy_engine
 from lstmcast.network.cells import CELLS
 from lstmcast.network.engine import make_training_engine
 from lstmcast.network.numpy_engine import NumpyEngine
@@ -57,21 +57,33 @@ def test_a_compiled_rollout_has_the_same_bytes(make_problem, cell):
             changing.compile()
 
 
+@pytest.fixture
+def kinds(make_problem, monkeypatch):
+    """Return the classes of the cell in each of four steps of a training, in which three steps' work pays."""
+
+    def train(cell):
+        problem = make_problem(cell)
+        monkeypatch.setattr(numpy_engine, "PAYS", 2 * 7 * 2 * (numpy_engine.CALLS + 3 * 3))
+        engine = make_training_engine("numpy", problem.network, problem.parameters, device="cpu", recompute=False)
+        kinds, results = [], set()
+        for _ in range(4):
+            loss, gradient = problem.gradient(engine)
+            results.add((loss, gradient.tobytes()))
+            kinds.append(type(engine._cell).__name__)
+        assert len(results) == 1
+        return kinds
+
+    return train
+
+
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_training_engine_compiles_once_that_pays(make_problem, monkeypatch, cell):
-    problem = make_problem(cell)
-    work = 7 * 2 * (numpy_engine.CALLS + 3 * 3)
-    monkeypatch.setattr(numpy_engine, "PAYS", 2 * work)
-    engine = make_training_engine("numpy", problem.network, problem.parameters, device="cpu", recompute=False)
-    kinds, results = [], set()
-    for _ in range(4):
-        loss, gradient = problem.gradient(engine)
-        results.add((loss, gradient.tobytes()))
-        kinds.append(type(engine._cell).__name__)
+def test_a_training_compiles_once_that_pays_and_its_next_stage_at_once(kinds, monkeypatch, cell):
+    monkeypatch.delattr(cells, "compiled", raising=False)
+    monkeypatch.delitem(sys.modules, f"{cells.__name__}.compiled", raising=False)
     plain = type(CELLS[cell]).__name__
     then = f"Compiled{plain}" if cell in COMPILED else plain
-    assert kinds == [plain, plain, then, then]
-    assert len(results) == 1
+    assert kinds(cell) == [plain, plain, then, then]
+    assert kinds(cell) == [then] * 4
 
 
 def test_an_engine_that_does_not_train_never_compiles(make_problem, monkeypatch):

@@ -104,7 +104,7 @@ class NumpyEngine:
         """Change to the cell's compiled passes, of the same bytes, if it has them and they can be compiled here."""
         self._until_compiled = inf
         dtype, network = self.parameters.values.dtype, Network(self.network.cell, 1, (1,), (), 1)
-        if dtype.kind != "f":
+        if dtype.kind != "f" or not self._cell.compiles:
             return
         try:
             from lstmcast.network.cells.compiled import COMPILED

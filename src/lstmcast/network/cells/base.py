@@ -44,6 +44,7 @@ class Cell(Protocol):
         blocks: blocks of H rows in m.
         carry: the block of m with c', and of d with what `backward` passes on to the step before other than
             through a: dL/dc', or a part of dL/dh' if there is no c. None if there is neither.
+        compiles: ``compiled.py`` has its passes as loops.
     """
 
     torch_name: str
@@ -55,6 +56,7 @@ class Cell(Protocol):
     sigmoids: int
     blocks: int
     carry: int | None
+    compiles: bool
 
     def pack(self, w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array) -> Array:
         """Return W, ``(rows H, D + 1 + H)``, from torch's parameters."""

@@ -148,7 +148,6 @@ class CompiledGRU(GRU):
         _gru_backward(*views)
 
 
-# the RNN has nothing between its tanh and its products
 COMPILED: dict[CellName, Cell] = {"lstm": CompiledLSTM(), "gru": CompiledGRU()}
 
 if not isinstance(_lstm_gates, Dispatcher):

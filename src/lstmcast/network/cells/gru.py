@@ -27,6 +27,7 @@ class GRU:
     sigmoids = 2
     blocks = 5
     carry: int | None = 4
+    compiles = True
 
     def pack(self, w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array) -> Array:
         """(0) a = W [x; 1; h'], the rows of u blind to h', the rows of v blind to x."""

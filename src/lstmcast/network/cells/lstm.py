@@ -32,6 +32,7 @@ class LSTM(JointWeights):
     sigmoids = 3
     blocks = 6
     carry: int | None = 4
+    compiles = True
 
     def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
         """Cut the blocks out of m; c goes to the next step's c'."""

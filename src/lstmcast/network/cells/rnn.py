@@ -25,6 +25,7 @@ class RNN(JointWeights):
     sigmoids = 0
     blocks = 1
     carry: int | None = None
+    compiles = False  # there is nothing between its tanh and its products
 
     def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
         """Return a and h."""
