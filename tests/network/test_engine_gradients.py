@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lstmcast.network import tape
 from lstmcast.network.cells import CELLS
 from lstmcast.network.losses import LOSSES
-from lstmcast.network.numpy_engine import LARGE, NumpyEngine
+from lstmcast.network.numpy_engine import LARGE, MANY, NumpyEngine
 from lstmcast.network.products import NumpyProducts, TorchProducts
 
 networks = [
@@ -155,7 +155,7 @@ def test_recomputing_what_was_not_remembered_changes_nothing(make_problem, cell,
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("chunk", [1, 400, 10_000])
 def test_torchs_products_and_small_chunks_change_nothing_but_rounding(make_problem, monkeypatch, cell, chunk):
-    options = {"residual": True, "weights": "random", "feedback": True, "initial": True, "T": 11, "B": LARGE}
+    options = {"residual": True, "weights": "random", "feedback": True, "initial": True, "T": 11, "B": MANY}
     problem = make_problem(cell, (3, 2), (4,), **options)
     loss, gradient = problem.gradient(problem.numpy())
     monkeypatch.setattr(tape, "CHUNK", chunk)
@@ -165,3 +165,13 @@ def test_torchs_products_and_small_chunks_change_nothing_but_rounding(make_probl
         assert next(iter(engine._tapes.values())).products is products
         assert again == pytest.approx(loss, rel=1e-13)
         assert problem.mismatch(same, gradient) < 1e-13
+
+
+@pytest.mark.parametrize(("hidden_size", "large"), [(LARGE // 16 - 1, False), (LARGE // 16, True)])
+def test_a_large_state_takes_torchs_products_whatever_the_batch(make_problem, hidden_size, large):
+    problem = make_problem("rnn", (2, hidden_size), T=3, B=2)
+    products = TorchProducts()
+    engine = NumpyEngine(problem.network, problem.parameters, products)
+    _, gradient = problem.gradient(engine)
+    assert (next(iter(engine._tapes.values())).products is products) == large
+    assert problem.mismatch(gradient, problem.gradient(problem.torch())[1]) < 1e-12

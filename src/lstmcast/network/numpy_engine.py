@@ -28,8 +28,8 @@ from lstmcast.network.tape import LayerTape, Tape
 
 # numbers remembered at once where nothing is differentiated, and on the tape of a rollout: they stay in cache
 PIECE, STREAM = 2**18, 2**16
-# sequences from which on another library's products pay, though its calls take longer
-LARGE = 32
+# sequences, or bytes of a state, from which on another library's products pay, though its calls take longer
+MANY, LARGE = 32, 8192
 # numbers of state computed in training until compiled passes pay: those of some two seconds. A step of a layer takes as
 # long as it takes for CALLS more.
 PAYS, CALLS = 4 * 10**7, 300
@@ -250,7 +250,8 @@ class NumpyEngine:
         return tape
 
     def _new_tape(self, T: int, B: int) -> Tape:
-        products = self._large if B >= LARGE else self._small
+        state = max(self.network.hidden_sizes) * B * self.parameters.values.itemsize
+        products = self._large if B >= MANY or state >= LARGE else self._small
         return Tape(self._cell, self.network, self.parameters, products, T, B)
 
     def _step(self, weights: Sequence[Weights], tape: Tape, t: int) -> None:

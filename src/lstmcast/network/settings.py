@@ -50,16 +50,19 @@ class ModelSettings(Section):
     def faster_engine(self, dtype: str, batch_size: int | None, *, rollout: bool) -> EngineName:
         """Return the engine that `engine` names or, if that is auto, the faster one.
 
-        The rule is measured (`make bench`): the hand-derived engine, but for the case that torch's fused kernels are
-        made for, small batches of float32 read by equal LSTM layers, none of which reads its own predictions.
+        The rule is measured (`make bench`): the hand-derived engine, but for the cases that torch's fused kernels are
+        made for, equal layers of LSTM or GRU that do not read their own predictions, where they are very large, or
+        where an LSTM reads small batches in float32.
         """
         if self.engine != "auto":
             return self.engine
         if self.device == "cuda":
             return "torch"
-        fused = self.cell == "lstm" and dtype == "float32" and set(self.hidden_sizes) == {self.hidden_sizes[0]}
-        small = self.hidden_sizes[0] >= 48 and batch_size is not None and batch_size <= 32
-        return "torch" if fused and small and not rollout and not self.recompute else "numpy"
+        hidden_size, *others = set(self.hidden_sizes)
+        fused = self.cell != "rnn" and not others and not rollout and not self.recompute
+        few = batch_size is not None and batch_size <= 32
+        small = self.cell == "lstm" and dtype == "float32" and hidden_size >= 48 and few
+        return "torch" if fused and (small or hidden_size >= 512) else "numpy"
 
     def network(self, features: int, known: int = 0) -> Network:
         """Describe the network for series of this many features, which reads ``known`` more."""
