@@ -69,6 +69,8 @@ def run(config: str, overrides: tuple[str, ...], seed: int) -> dict[str, Any]:
         trainer.engine.loss_and_gradient = counted(trainer.engine.loss_and_gradient)
     with tempfile.TemporaryDirectory() as folder:
         result = training.execute(Path(folder), None, "recipe", StopRequest())
+        if result.status not in ("finished", "diverged"):
+            raise SystemExit(result.status)
         seconds = time.process_time() - started
         trained = load_forecaster(result.run, "recipes")
     dataset = training.dataset

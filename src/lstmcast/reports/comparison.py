@@ -139,7 +139,8 @@ class Comparison:
         """Say in words what each pairing is worth."""
         lines = []
         for pairing in self.pairings:
-            how = f"{pairing.letter} against A: {pairing.difference:+.4g} over {len(pairing.seeds)} common seeds"
+            seeds = "1 common seed" if len(pairing.seeds) == 1 else f"{len(pairing.seeds)} common seeds"
+            how = f"{pairing.letter} against A: {pairing.difference:+.4g} over {seeds}"
             if pairing.p is None:
                 lines.append(f"{how}; one seed says nothing about others" if len(pairing.seeds) == 1 else how)
                 continue
