@@ -30,9 +30,9 @@ from lstmcast.network.tape import LayerTape, Tape
 PIECE, STREAM = 2**18, 2**16
 # sequences, or bytes of a state, from which on another library's products pay, though its calls take longer
 MANY, LARGE = 32, 8192
-# numbers of state computed in training until compiled passes pay: those of some two seconds. A step of a layer takes as
-# long as it takes for CALLS more.
-PAYS, CALLS = 4 * 10**7, 300
+# numbers of state computed in training until compiled passes pay: those of some four seconds, for compiling takes
+# nearly one and then saves a fifth of the rest. A step of a layer takes as long as it takes for CALLS numbers more.
+PAYS, CALLS = 8 * 10**7, 300
 
 
 @dataclass(frozen=True)
@@ -96,32 +96,38 @@ class NumpyEngine:
         self._small, self._large = NumpyProducts(), products or NumpyProducts()
         self._recompute = recompute
         self._cell = CELLS[network.cell]
-        # an earlier stage of the training may have loaded them
-        self._until_compiled = (0 if "lstmcast.network.cells.compiled" in sys.modules else PAYS) if compiles else inf
+        self._until_compiled = PAYS if compiles else inf
         self._tapes: dict[int, Tape] = {}
 
     def compile(self) -> None:
-        """Change to the cell's compiled passes, of the same bytes, if it has them and they can be compiled here."""
+        """Change to the cell's compiled passes, if it has them and they give the same bytes on a trial."""
         self._until_compiled = inf
-        dtype, network = self.parameters.values.dtype, Network(self.network.cell, 1, (1,), (), 1)
+        dtype, network = self.parameters.values.dtype, Network(self.network.cell, 1, (5, 5), (), 1)
         if dtype.kind != "f" or not self._cell.compiles:
             return
+        parameters, random = Parameters(network, dtype), np.random.default_rng(0)
+        parameters.initialize(network, random)
+        plain, compiled = NumpyEngine(network, parameters), NumpyEngine(network, parameters)
         try:
             from lstmcast.network.cells.compiled import COMPILED
 
-            trial = NumpyEngine(network, Parameters(network, dtype))
-            trial._cell = COMPILED[network.cell]
-            trial.loss_and_gradient(Batch(np.zeros((1, 2, 1)), np.zeros((1, 2, 1))))
-        except Exception:  # numba is not there, not made for this NumPy, or cannot write: it is only for speed
+            compiled._cell = COMPILED[network.cell]
+            batch, gradients = Batch(*random.standard_normal((2, 7, 4, 1))), []
+            for engine in (plain, compiled):
+                engine.loss_and_gradient(batch)
+                gradients.append(parameters.gradient.tobytes())
+        except Exception:  # numba is not there, or not made for this NumPy: it is only for speed
             return
-        self._cell = trial._cell
-        self._tapes.clear()
+        if gradients[0] == gradients[1]:
+            self._cell = compiled._cell
+            self._tapes.clear()
 
     def loss_and_gradient(self, batch: Batch) -> float:
         """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
         N, T, _ = batch.inputs.shape
         self._until_compiled -= T * sum(CALLS + N * H for H in self.network.hidden_sizes)
-        if self._until_compiled < 0:
+        # an earlier stage of the training may have loaded them
+        if self._until_compiled < (inf if "lstmcast.network.cells.compiled" in sys.modules else 0):
             self.compile()
         # a diverging network overflows; the training loop looks at the loss
         with np.errstate(over="ignore", invalid="ignore"):
@@ -362,8 +368,8 @@ class NumpyEngine:
         tape, cell, multiply = run.tape, run.tape.cell, run.tape.products.multiply
         top, layers = tape.layers[-1], list(zip(run.weights, tape.layers, strict=True))
         local = dy[start:stop]
-        for first in reversed(range(0, stop - start, tape.chunk)):
-            last = min(first + tape.chunk, stop - start)
+        for last in range(stop - start, 0, -tape.chunk):
+            first = max(0, last - tape.chunk)
             steps, count = slice(first, last), last - first
             for layer in tape.layers:
                 if layer.carry is not None:
@@ -386,8 +392,8 @@ class NumpyEngine:
                     top.dh += dtop[t - whole.start]
                 for index in range(len(layers) - 1, -1, -1):
                     W, layer = layers[index]
-                    da, views = layer.backward[t]
-                    cell.backward(views)
+                    da, views = layer.backward[t - first]
+                    cell.backward(views, t)
                     if arriving is not None:
                         self._record(arriving, index, layer, t, t - first)
                     if index or to_input:

@@ -68,12 +68,10 @@ class LayerTape:
 
     @cached_property
     def backward(self) -> list[tuple[Any, Views]]:
-        """For each step, da as the products take it, and the cell's views: a forecast needs none."""
-        d, wrapped = self.d, [self._wrap(da) for da in self.da]
-        views, K = self._cell.backward_views, len(d) - 1
+        """For each step of a chunk, da as the products take it, and the cell's views: a forecast needs none."""
         return [
-            (wrapped[t % K], views(self.m[t], self.h[t], d[t % K], d[t % K + 1], self.dh, self.dc))
-            for t in range(len(self.z))
+            (self._wrap(da), self._cell.backward_views(self.m, d, d_next, self.dh, self.dc))
+            for d, d_next, da in zip(self.d, self.d[1:], self.da, strict=False)
         ]
 
 

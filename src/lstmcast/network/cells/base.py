@@ -78,12 +78,12 @@ class Cell(Protocol):
         """Write the local derivatives d to ``out``, many steps at once: arrays ``(T, rows, B)``, scratch of 3H rows."""
         ...
 
-    def backward_views(self, m: Array, h_prev: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
-        """Return what `backward` works on, given m, h' and d of a step and d of the next; ``dc`` receives dL/dc."""
+    def backward_views(self, m: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
+        """Return what `backward` works on: m of all steps, d of a step and of the next; ``dc`` receives dL/dc."""
         ...
 
-    def backward(self, views: Views) -> None:
-        """Turn d into da and the carry; dh comes without the carry of the step after, and leaves with it."""
+    def backward(self, views: Views, t: int) -> None:
+        """Turn d of step t into da and the carry; dh comes without the carry of the step after, and leaves with it."""
         ...
 
 

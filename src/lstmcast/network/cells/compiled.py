@@ -17,8 +17,8 @@ from lstmcast.network.cells.base import Cell, Views
 from lstmcast.network.cells.gru import GRU
 from lstmcast.network.cells.lstm import LSTM
 
-# kept beside this file or, where that cannot be written, in the user's folder for caches
-loop = njit(cache=True, error_model="numpy")
+# compiled anew in each process: code in a file can be damaged, or another machine's, and nothing would notice
+loop = njit(error_model="numpy")
 
 
 @loop
@@ -34,10 +34,10 @@ def _lstm_gates(m: Array, c: Array) -> None:
 
 
 @loop
-def _lstm_backward(m: Array, d: Array, carry: Array, dh: Array, dc: Array) -> None:
-    """(3') and (2') of a step's ``m``, to ``d``, both (6H, B), with dc' of the step after in ``carry`` (H, B)."""
-    one = m.dtype.type(1)
-    m, d = m.reshape(6, -1), d.reshape(6, -1)
+def _lstm_backward(t: int, memory: Array, d: Array, carry: Array, dh: Array, dc: Array) -> None:
+    """(3') and (2') of step t of the ``memory`` (T + 1, 6H, B), to ``d`` (6H, B), with dc' of the step after (H, B)."""
+    one = memory.dtype.type(1)
+    m, d = memory[t].reshape(6, -1), d.reshape(6, -1)
     carried, from_h, to_c = carry.reshape(-1), dh.reshape(-1), dc.reshape(-1)
     for k in range(len(to_c)):
         o, i, f, g, c_prev, tanh_c = m[0, k], m[1, k], m[2, k], m[3, k], m[4, k], m[5, k]
@@ -64,27 +64,28 @@ def _gru_gates(m: Array) -> None:
 
 @loop
 def _gru_state(m: Array, h_prev: Array, h: Array) -> None:
-    """(3) h = n + z * (h' - n), of ``m`` (5H, B), ``h`` and ``h_prev`` (H, B)."""
+    """(3) h = n + z * (h' - n), of ``m`` (5H, B), ``h`` and ``h_prev`` (H, B), which is kept in m's free block."""
     m, before, to_h = m.reshape(5, -1), h_prev.reshape(-1), h.reshape(-1)
     for k in range(m.shape[1]):
         n = m[2, k]
+        m[4, k] = before[k]
         to_h[k] = (before[k] - n) * m[1, k] + n
 
 
 @loop
-def _gru_backward(m: Array, h_prev: Array, d: Array, carry: Array, dh: Array) -> None:
-    """(3') and (2') of a step's ``m``, to ``d``, both (5H, B), with dh' of the step after in ``carry`` (H, B)."""
-    one = m.dtype.type(1)
-    m, d = m.reshape(5, -1), d.reshape(5, -1)
-    before, carried, to_h = h_prev.reshape(-1), carry.reshape(-1), dh.reshape(-1)
+def _gru_backward(t: int, memory: Array, d: Array, carry: Array, dh: Array) -> None:
+    """(3') and (2') of step t of the ``memory`` (T + 1, 5H, B), to ``d`` (5H, B), with dh' of the step after (H, B)."""
+    one = memory.dtype.type(1)
+    m, d = memory[t].reshape(5, -1), d.reshape(5, -1)
+    carried, to_h = carry.reshape(-1), dh.reshape(-1)
     for k in range(len(to_h)):
-        r, z, n, v = m[0, k], m[1, k], m[2, k], m[3, k]
+        r, z, n, v, h_prev = m[0, k], m[1, k], m[2, k], m[3, k], m[4, k]
         to_u = (one - n * n) * (one - z)
         to_v = to_u * r
         dh_k = to_h[k] + carried[k]
         to_h[k] = dh_k
         d[0, k] = (one - r) * v * to_v * dh_k
-        d[1, k] = (before[k] - n) * z * (one - z) * dh_k
+        d[1, k] = (h_prev - n) * z * (one - z) * dh_k
         d[2, k] = to_u * dh_k
         d[3, k] = to_v * dh_k
         d[4, k] = z * dh_k
@@ -110,14 +111,14 @@ class CompiledLSTM(LSTM):
     def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
         """Leave it to `backward`, which reads m anyway."""
 
-    def backward_views(self, m: Array, h_prev: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
+    def backward_views(self, m: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
         """Cut the carry out of d."""
         H = len(dh)
         return m, d, d_next[4 * H : 5 * H], dh, dc
 
-    def backward(self, views: Views) -> None:
+    def backward(self, views: Views, t: int) -> None:
         """Leave da and, in the block of c', the gradient that reaches it."""
-        _lstm_backward(*views)
+        _lstm_backward(t, *views)
 
 
 class CompiledGRU(GRU):
@@ -139,13 +140,13 @@ class CompiledGRU(GRU):
     def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
         """Leave it to `backward`, which reads m anyway."""
 
-    def backward_views(self, m: Array, h_prev: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
+    def backward_views(self, m: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
         """Cut the carry out of d."""
-        return m, h_prev, d, d_next[4 * len(dh) :], dh
+        return m, d, d_next[4 * len(dh) :], dh
 
-    def backward(self, views: Views) -> None:
+    def backward(self, views: Views, t: int) -> None:
         """Leave da and, in the fifth block, what reaches h' other than through a."""
-        _gru_backward(*views)
+        _gru_backward(t, *views)
 
 
 COMPILED: dict[CellName, Cell] = {"lstm": CompiledLSTM(), "gru": CompiledGRU()}

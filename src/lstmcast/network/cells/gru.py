@@ -93,12 +93,12 @@ class GRU:
         to_r *= to_v
         to_h[...] = z
 
-    def backward_views(self, m: Array, h_prev: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
+    def backward_views(self, m: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
         """Cut the blocks out of d."""
         H = len(dh)
         return d.reshape(5, H, -1), d_next[4 * H :], dh
 
-    def backward(self, views: Views) -> None:
+    def backward(self, views: Views, t: int) -> None:
         """Leave da and, in the fifth block, what reaches h' other than through a."""
         r_z_u_v_carry, carry, dh = views
         np.add(dh, carry, dh)

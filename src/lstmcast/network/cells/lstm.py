@@ -72,12 +72,12 @@ class LSTM(JointWeights):
         to_i_f *= rest[:, H:]
         to_c_prev[...] = f
 
-    def backward_views(self, m: Array, h_prev: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
+    def backward_views(self, m: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
         """Cut the blocks out of d."""
         H = len(dh)
         return d[:H], d[H : 5 * H].reshape(4, H, -1), d[5 * H :], d_next[4 * H : 5 * H], dh, dc
 
-    def backward(self, views: Views) -> None:
+    def backward(self, views: Views, t: int) -> None:
         """Leave da and, in the block of c', the gradient that reaches it."""
         o, i_f_g_c_prev, dh_dc, carry, dh, dc = views
         # dc = dh * ∂h/∂c + dc' of the step after

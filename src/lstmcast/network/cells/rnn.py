@@ -41,11 +41,11 @@ class RNN(JointWeights):
         np.multiply(h, h, out=out)
         np.subtract(1, out, out=out)
 
-    def backward_views(self, m: Array, h_prev: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
+    def backward_views(self, m: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
         """Return ∂h/∂a and dh."""
         return d, dh
 
-    def backward(self, views: Views) -> None:
+    def backward(self, views: Views, t: int) -> None:
         """Da = dh * ∂h/∂a."""
         a, dh = views
         np.multiply(a, dh, a)
