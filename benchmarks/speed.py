@@ -60,7 +60,7 @@ def sines(B, T, dtype):
 
 
 def by_hand(network, parameters, products=None):
-    """Return the hand-derived engine, compiled as it is in training after two seconds."""
+    """Return the hand-derived engine, compiled as it is in training after ten seconds."""
     from lstmcast.network.numpy_engine import NumpyEngine
     from lstmcast.network.products import TorchProducts
 
@@ -377,6 +377,8 @@ def growth(_threads):
 PEAK = """
 import runpy, sys
 from pathlib import Path
+from lstmcast.network import numpy_engine
+numpy_engine.PAYS = 0
 try:
     runpy.run_module("lstmcast", run_name="__main__")
 finally:
@@ -425,7 +427,7 @@ def work(threads, parts):
     from lstmcast.network import numpy_engine
 
     torch.set_num_threads(threads)
-    numpy_engine.PAYS = 0  # what training comes to after two seconds, from the start
+    numpy_engine.PAYS = 0  # what training comes to after ten seconds, from the start
     for part in parts:
         for what, unit, times in MEASURES[part](threads):
             print(json.dumps({"what": what, "unit": unit, "threads": threads, "times": times}), flush=True)

@@ -30,9 +30,9 @@ from lstmcast.network.tape import LayerTape, Tape
 PIECE, STREAM = 2**18, 2**16
 # sequences, or bytes of a state, from which on another library's products pay, though its calls take longer
 MANY, LARGE = 32, 8192
-# numbers of state computed in training until compiled passes pay: those of some four seconds, for compiling takes
-# nearly one and then saves a fifth of the rest. A step of a layer takes as long as it takes for CALLS numbers more.
-PAYS, CALLS = 8 * 10**7, 300
+# numbers of state computed in training until compiled passes pay: those of some ten seconds, for compiling takes
+# nearly one and saves a tenth to a quarter of the rest. A step of a layer takes as long as it takes for CALLS more.
+PAYS, CALLS = 2 * 10**8, 300
 
 
 @dataclass(frozen=True)
