@@ -3,7 +3,7 @@
 Each number of threads has a process of its own, which is told it before its first operation. What is compared runs in
 turns, after a warm-up; a row gives the median, the fastest and the slowest of the repeats. Run it on an idle machine.
 
-    python benchmarks/speed.py [training windows rollout accuracy command growth memory]
+    python benchmarks/speed.py [training engines windows rollout accuracy command growth memory]
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from itertools import islice, pairwise
+from functools import partial
+from itertools import islice, pairwise, product
 from pathlib import Path
 
-PARTS = ("training", "windows", "rollout", "accuracy", "command", "growth", "memory")
+PARTS = ("training", "engines", "windows", "rollout", "accuracy", "command", "growth", "memory")
 THREADED = ("training", "rollout")
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE.parent / "outputs" / "bench.json"
@@ -39,13 +40,13 @@ def in_turns(contenders, repeats):
     return times
 
 
-def network_and_parameters(hidden, dtype):
+def network_and_parameters(hidden, dtype, cell="lstm"):
     import numpy as np
 
     from lstmcast.network.description import Network
     from lstmcast.network.parameters import Parameters
 
-    network = Network("lstm", 1, tuple(hidden), (), 1)
+    network = Network(cell, 1, tuple(hidden), (), 1)
     parameters = Parameters(network, dtype, shared=True)
     parameters.initialize(network, np.random.default_rng(0))
     return network, parameters
@@ -163,6 +164,19 @@ def training_step(dtype, B, threads):
         # a batch takes minutes: one sequence, times their number
         times["P3 per sample (from 1)"] = [B * t for t in in_turns({"": lambda: slow(*one)}, 1)[""]]
     return times
+
+
+def engines(_threads):
+    """Both engines on larger networks than the example's: what `model.engine: auto` goes by."""
+    from lstmcast.data.batches import Batch
+    from lstmcast.network.torch_engine import TorchEngine
+
+    for cell, dtype, H in product(("lstm", "gru"), ("float64", "float32"), (128, 256, 512)):
+        network, parameters = network_and_parameters((H, H), dtype, cell)
+        batch = Batch(*sines(16, 60, dtype))
+        made = {"numpy engine": by_hand(network, parameters), "torch engine": TorchEngine(network, parameters)}
+        runs = {name: partial(engine.loss_and_gradient, batch) for name, engine in made.items()}
+        yield f"training step, {cell}, {dtype}, 2 x {H}, batch 16, 60 steps", "s", in_turns(runs, 5)
 
 
 def windows(_threads):
@@ -415,7 +429,7 @@ def memory(_threads):
 
 
 MEASURES = {
-    "training": training, "windows": windows, "rollout": rollout, "accuracy": accuracy,
+    "training": training, "engines": engines, "windows": windows, "rollout": rollout, "accuracy": accuracy,
     "command": command_line, "growth": growth, "memory": memory,
 }  # fmt: skip
 
