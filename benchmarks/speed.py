@@ -60,13 +60,14 @@ def sines(B, T, dtype):
     return np.ascontiguousarray(rows[:, :-1]), np.ascontiguousarray(rows[:, 1:])
 
 
-def by_hand(network, parameters, products=None):
-    """Return the hand-derived engine, compiled as it is in training after ten seconds."""
+def by_hand(network, parameters, products=None, *, compiled=True):
+    """Return the hand-derived engine; compiled, as it is in training after ten seconds, or not, as elsewhere."""
     from lstmcast.network.numpy_engine import NumpyEngine
     from lstmcast.network.products import TorchProducts
 
     engine = NumpyEngine(network, parameters, products or TorchProducts())
-    engine.compile()
+    if compiled:
+        engine.compile()
     return engine
 
 
@@ -125,7 +126,6 @@ def training_step(dtype, B, threads):
     from peers import Autograd, Batched, CellLoop, Fused, PerSample
 
     from lstmcast.data.batches import Batch
-    from lstmcast.network.numpy_engine import NumpyEngine
     from lstmcast.network.products import NumpyProducts, TorchProducts
     from lstmcast.network.torch_engine import TorchEngine
 
@@ -153,7 +153,10 @@ def training_step(dtype, B, threads):
             name: mine,
             "numpy engine, 1 process": alone,
             "numpy engine, 1 process, NumPy's products": by_hand(network, parameters, NumpyProducts()),
-            "numpy engine, 1 process, not compiled": NumpyEngine(network, parameters, TorchProducts()),
+            "numpy engine, 1 process, not compiled": by_hand(network, parameters, compiled=False),
+            "numpy engine, 1 process, NumPy's products, not compiled": by_hand(
+                network, parameters, NumpyProducts(), compiled=False
+            ),
             "torch engine, 1 process": TorchEngine(network, parameters),
         }
         runs = {name: lambda engine=engine: engine.loss_and_gradient(batch) for name, engine in engines.items()} | runs
@@ -167,14 +170,20 @@ def training_step(dtype, B, threads):
 
 
 def engines(_threads):
-    """Both engines on larger networks than the example's: what `model.engine: auto` goes by."""
+    """Both engines on networks of several sizes, in one process: what `model.engine: auto` goes by."""
     from lstmcast.data.batches import Batch
+    from lstmcast.network.products import NumpyProducts
     from lstmcast.network.torch_engine import TorchEngine
 
-    for cell, dtype, H in product(("lstm", "gru"), ("float64", "float32"), (128, 256, 512)):
+    for cell, dtype, H in product(("lstm", "gru"), ("float64", "float32"), (51, 128, 256, 512)):
         network, parameters = network_and_parameters((H, H), dtype, cell)
         batch = Batch(*sines(16, 60, dtype))
-        made = {"numpy engine": by_hand(network, parameters), "torch engine": TorchEngine(network, parameters)}
+        made = {
+            "numpy engine": by_hand(network, parameters),
+            "numpy engine, not compiled": by_hand(network, parameters, compiled=False),
+            "numpy engine, NumPy's products": by_hand(network, parameters, NumpyProducts()),
+            "torch engine": TorchEngine(network, parameters),
+        }
         runs = {name: partial(engine.loss_and_gradient, batch) for name, engine in made.items()}
         yield f"training step, {cell}, {dtype}, 2 x {H}, batch 16, 60 steps", "s", in_turns(runs, 5)
 
@@ -225,12 +234,10 @@ def rollout(_threads):
     from peers import Autograd, CellLoop
 
     from lstmcast.data.batches import Batch
-    from lstmcast.network.numpy_engine import NumpyEngine
-    from lstmcast.network.products import TorchProducts
 
     network, parameters = network_and_parameters(HIDDEN, "float64")
     made, cells = by_hand(network, parameters), Autograd(CellLoop, network, parameters)
-    plain = NumpyEngine(network, parameters, TorchProducts())
+    plain = by_hand(network, parameters, compiled=False)
     for B in (1, 3, 100):
         inputs, _ = sines(B, 20, "float64")
 
