@@ -131,6 +131,16 @@ def test_manifest_fields_add_up(tmp_path):
     assert run.read_manifest() == {"schema_version": 1, "status": "finished", "seed": 1, "verdict": "hält"}
 
 
+def test_a_run_that_was_killed_has_stopped(tmp_path):
+    run = create(tmp_path, "run", "stem")
+    run.write_manifest(status="running")
+    with run.locked():
+        assert run.read_manifest()["status"] == "running"
+    assert run.read_manifest()["status"] == "stopped"
+    (run.path / "lock").unlink()
+    assert run.read_manifest()["status"] == "stopped"
+
+
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"3", b"\xff"])
 def test_bad_manifests(tmp_path, content):
     run = create(tmp_path, "run", "stem")

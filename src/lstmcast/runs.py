@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -192,7 +193,7 @@ class Run:
         return self.path / "run.json"
 
     def read_manifest(self) -> dict[str, Any]:
-        """Read the manifest.
+        """Read the manifest; a run that was killed has stopped, though it could not write that down.
 
         Raises:
             InvalidError: if it is missing or damaged.
@@ -203,6 +204,8 @@ class Run:
             raise InvalidError(f"{self.manifest}: not readable as a run's manifest: {error}") from None
         if not isinstance(document, dict):
             raise InvalidError(f"{self.manifest}: not a run's manifest")
+        if document.get("status") == "running" and not self.held:
+            document["status"] = "stopped"
         return document
 
     def cut_metrics(self, step: int) -> None:
@@ -228,6 +231,22 @@ class Run:
         except (NotFoundError, ValueError, RecursionError) as error:
             raise InvalidError(f"{self.metrics}: not readable as metrics: {error}") from None
 
+    @property
+    def held(self) -> bool:
+        """Whether a process holds the run, or nobody can tell."""
+        try:
+            with self._lock.open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / "lock"
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for the one process that trains it; the kernel frees it when that process dies.
@@ -235,11 +254,15 @@ class Run:
         Raises:
             UsageError: if another process holds it.
         """
-        with writing(self.path), (self.path / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(f"{self.path}: another process is training in it") from None
+        with writing(self.path), self._lock.open("w") as file:
+            for patient in (True, False):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if not patient:
+                        raise UsageError(f"{self.path}: another process is training in it") from None
+                    time.sleep(0.05)  # perhaps it has only been asked whether it is held
             for folder in (self.path, self.last.parent):
                 remove_dead_temporaries(folder)
             yield

@@ -108,8 +108,8 @@ DEFECTS = {
     ),
     "no lock": (
         "runs.py",
-        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n            except",
-        "pass\n            except",
+        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "pass\n",
         f"{HERE / 'test_strange_places.py'}::test_one_run_is_trained_by_one_process",
     ),
 }

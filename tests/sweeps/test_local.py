@@ -101,6 +101,11 @@ def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(files, program):
     while Path(f"/proc/{worker}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    assert [trial["status"] for trial in program.trials(sweep)] == ["running", "waiting"]
+    out, _ = program.run("sweep", "status", "s", "--json")
+    assert [trial["status"] for trial in json.loads(out)["trials"]] == ["waiting", "waiting"]
+    out, _ = program.run("runs", "--output-dir", sweep, "--json")
+    assert [run["status"] for run in json.loads(out)["runs"]] == ["stopped"]
     program.run("sweep", "run", "spec.yaml", "--resume", "--quiet")
     assert [trial["status"] for trial in program.trials(sweep)] == ["finished"] * 2
 

@@ -53,7 +53,7 @@ class Sweep:
 
     @classmethod
     def load(cls, path: Path) -> Sweep:
-        """Read a sweep's folder.
+        """Read a sweep's folder; if nobody holds it, what was running when it was killed waits.
 
         Raises:
             InvalidError: if its files are damaged.
@@ -65,6 +65,9 @@ class Sweep:
                 Trial(**{key: item[key] for key in Trial.__dataclass_fields__ if key in item})
                 for item in document["trials"]
             ]
+            if not Run(path).held:
+                for trial in trials:
+                    trial.status = "waiting" if trial.status == "running" else trial.status
             return cls(path, spec, trials, int(document["total"]), str(document["created"]))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise InvalidError(f"{path / MANIFEST}: not readable as a sweep's manifest: {error}") from None
@@ -93,7 +96,7 @@ class Sweep:
 
     @property
     def status(self) -> str:
-        """``finished`` if every trial has ended; ``running`` and ``stopped`` are told apart by the lock alone."""
+        """``finished`` if every trial has ended, else ``unfinished``."""
         ended = sum(trial.status not in ("waiting", "running") for trial in self.trials)
         return "finished" if ended == self.total else "unfinished"
 
