@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -56,6 +57,15 @@ def test_a_network_that_repeats_the_last_value_scores_as_that_baseline(last_valu
     skills = evaluation.summary()["baselines"]
     assert set(skills["last_value"]["skill"].values()) == {0.0}
     assert max(skills["ar"]["skill"].values()) < -1e6
+
+
+def test_the_order_of_the_autoregression_that_is_ahead_is_offered(zero, make_dataset):
+    dataset = make_dataset()
+    noisy = dataset.test.rows + 0.1 * np.random.default_rng(0).standard_normal(dataset.test.rows.shape)
+    dataset = replace(dataset, train=noisy[:, :50], test=replace(dataset.test, rows=noisy))
+    evaluation = evaluate(zero, dataset, (10,))
+    (order,) = re.fullmatch(r"AR\((\d+)\)", evaluation.baselines["ar"].label).groups()
+    assert f"model.autoregression={order}," in evaluation.verdict.advice
 
 
 def test_a_network_beside_a_linear_part_is_not_sent_into_rollouts(zero, make_dataset):

@@ -108,6 +108,11 @@ def _linear_part(linear: Autoregression, covariates: Covariates | None) -> Basel
     return BesidePeriods(linear, covariates, f"{linear.label} beside known periods") if covariates else linear
 
 
+def _linear_order(baseline: Baseline) -> int | None:
+    linear = baseline.inner if isinstance(baseline, BesidePeriods) else baseline
+    return linear.order if isinstance(linear, Autoregression) else None
+
+
 def next_step_rmse(forecaster: Forecaster, held: Held, unit: Array) -> float:
     """Return the RMSE of forecasts of ``rows[:, scored_from:known]`` from true values, times ``unit`` (F,)."""
     forecast = forecaster.next_step(held.rows[:, : held.known], held.scored_from)[:, held.scored_from :]
@@ -217,6 +222,7 @@ def evaluate(
         model.rollout[steps],
         {baseline.label: baseline.rollout[steps] for baseline in baselines.values()},
         _echo(forecaster, held),
+        {baseline.label: order for baseline in fitted.values() if (order := _linear_order(baseline))},
     )
     if forecaster.remainder and verdict.advice:
         verdict = replace(verdict, advice=ADVICE_BESIDE_AUTOREGRESSION)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -67,6 +67,7 @@ def judge(
     model_rmse: float,
     baselines: Mapping[str, float],
     echo: float = float("nan"),
+    orders: Mapping[str, int] = MappingProxyType({}),
 ) -> Verdict:
     """Judge a rollout ``(N, K, F)`` against the truth.
 
@@ -77,6 +78,7 @@ def judge(
         model_rmse: the rollout's RMSE over all K steps.
         baselines: label to RMSE over the same steps.
         echo: `metrics.echo` of the forecasts of the next step.
+        orders: label to order, of those baselines that could be the linear part of such a network.
     """
     K = truth.shape[1]
     holds = metrics.valid_steps(forecast, truth, scale, HOLDS)
@@ -99,11 +101,12 @@ def judge(
         spread = metrics.rmse(truth / scale, truth.mean(axis=1, keepdims=True) / scale)
         if metrics.rmse(forecast / scale, truth / scale) < NEGLIGIBLE * spread:
             advice = None
-    linear = re.match(r"AR\(([\d, ]+)\)", label)
     # an autoregression that is exact belongs to a made-up series, on which nobody wants its help
-    if advice and linear and NEGLIGIBLE * model_rmse < best < model_rmse:
-        order = max(map(int, linear[1].split(",")))
-        advice += f"; or let the network forecast only what {label} leaves: model.autoregression={order}"
+    if advice and label in orders and NEGLIGIBLE * model_rmse < best < model_rmse:
+        advice += (
+            f"; or let the network forecast only what {label} leaves: model.autoregression={orders[label]},"
+            " without training.rollout"
+        )
     return Verdict(kind, text, advice)
 
 
