@@ -1,6 +1,7 @@
 """One thread for everyone, and the figures of the fault suite."""
 
 import os
+import sys
 from collections import Counter
 
 import pytest
@@ -14,6 +15,14 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 def everything():
     """Whether to try every fault (``make faults``), or a part of each kind."""
     return os.environ.get("FAULTS") == "all"
+
+
+@pytest.fixture(autouse=True)
+def small_numbers():
+    """Undo, for the next test, what a training sets for its whole process."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture

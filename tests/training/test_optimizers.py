@@ -27,8 +27,23 @@ SETTINGS = {
         {"lr": 0.2, "weight_decay": 0.3, "momentum": 0.4, "alpha": 0.5, "eps": 0.6},
     ),
     "lbfgs": (
-        LBFGS(kind="lbfgs", learning_rate=0.2, line_search="none", max_iterations=3, history_size=4),
-        {"lr": 0.2, "line_search_fn": None, "max_iter": 3, "history_size": 4},
+        LBFGS(
+            kind="lbfgs",
+            learning_rate=0.2,
+            line_search="none",
+            max_iterations=3,
+            history_size=4,
+            tolerance_grad=1e-5,
+            tolerance_change=1e-6,
+        ),
+        {
+            "lr": 0.2,
+            "line_search_fn": None,
+            "max_iter": 3,
+            "history_size": 4,
+            "tolerance_grad": 1e-5,
+            "tolerance_change": 1e-6,
+        },
     ),
 }
 OWN = {"levenberg_marquardt"}
@@ -57,7 +72,7 @@ def test_defaults_are_torchs_own(kind):
         [torch.nn.Parameter(torch.zeros(1))], lr=settings.learning_rate
     ).param_groups
     ours = group(settings)
-    chosen = {"params", "line_search_fn"} if kind == "lbfgs" else {"params"}
+    chosen = {"params", "line_search_fn", "tolerance_grad", "tolerance_change"} if kind == "lbfgs" else {"params"}
     assert {key: ours[key] for key in ours.keys() - chosen} == {key: torchs[key] for key in torchs.keys() - chosen}
 
 
@@ -65,8 +80,10 @@ def test_the_default_line_search_is_strong_wolfe():
     assert group(LBFGS(kind="lbfgs"))["line_search_fn"] == "strong_wolfe"
 
 
-def test_lbfgs_finds_the_minimum_of_a_quadratic():
-    matrix = torch.from_numpy(np.diag([1.0, 10, 100]))
+@pytest.mark.parametrize("scale", [1.0, 1e-8])
+def test_lbfgs_finds_the_minimum_of_a_quadratic(scale):
+    """However small the loss is: torch's own tolerances would end each step where it began."""
+    matrix = scale * torch.from_numpy(np.diag([1.0, 10, 100]))
     parameter = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
     optimizer = LBFGS(kind="lbfgs").build(parameter)
 
