@@ -72,7 +72,7 @@ def make_network_engine(
 
 def make_forecaster(config: Config, dataset: Dataset, engine: Engine) -> Forecaster:
     """Build the forecaster: it asks the network in the way in which it was trained."""
-    sliding = dataset.shortest if config.last_step_loss else None
+    sliding = dataset.longest if config.last_step_loss else None
     return Forecaster(
         engine,
         dataset.horizon,
@@ -261,7 +261,7 @@ def save_trained(path: Path, parameters: Checkpoint, config: Config, dataset: Da
         "columns": dataset.columns,
         "horizon": dataset.horizon,
         "context": dataset.context,
-        "sliding": dataset.shortest if config.last_step_loss else None,
+        "sliding": dataset.longest if config.last_step_loss else None,
         "bins": dataclasses.astuple(dataset.bins) if dataset.bins else None,
         "covariates": None,
     }

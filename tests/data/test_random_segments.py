@@ -18,7 +18,7 @@ def test_segments_of_the_sine() -> None:
     dataset = build(length=300, scale=7.0, min_timesteps=4, max_timesteps=12, horizon=3)
     assert np.array_equal(dataset.test.rows[0, :, 0], np.sin(np.arange(300) / 7))
     assert dataset.train.shape == (1, 180, 1)
-    assert (dataset.shortest, dataset.context) == (4, 14)
+    assert (dataset.shortest, dataset.longest, dataset.context) == (4, 12, 14)
     batch = dataset.sampler(batch_size=500, seed=[0], last_step=False, warmup=0).next()
     assert batch.lengths is not None
     assert set(batch.lengths) == set(range(4, 13))

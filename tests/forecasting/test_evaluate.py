@@ -30,7 +30,7 @@ def make_dataset(sines):
             train=values[:, :50],
             validation=None,
             test=Held(values, ORIGIN, scored_from=50, known=LENGTH),
-            **{"context": 1000, "horizon": 1, "shortest": 10, "sampler": None} | options,
+            **{"context": 1000, "horizon": 1, "shortest": 10, "longest": 10, "sampler": None} | options,
         )
 
     return make

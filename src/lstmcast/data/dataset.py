@@ -78,6 +78,7 @@ class Dataset:
         context: a forecast reads at most this many of the last known values.
         horizon: an output is a forecast this many steps after its input.
         shortest: steps of the shortest training window.
+        longest: steps of the longest one.
         bins: the classes, if values are cut into bins; rows hold values all the same.
         sampler: makes the endless stream of training batches:
             ``sampler(batch_size, seed, last_step=..., warmup=...)``.
@@ -94,6 +95,7 @@ class Dataset:
     context: int
     horizon: int
     shortest: int
+    longest: int
     sampler: Callable[..., Sampler]
     bins: Bins | None = None
     covariates: Covariates | None = None

@@ -52,6 +52,7 @@ class RandomSegments(Section):
             context=self.max_timesteps + self.horizon - 1,
             horizon=self.horizon,
             shortest=self.min_timesteps,
+            longest=self.max_timesteps,
             sampler=partial(
                 SegmentSampler, rows=train, horizon=self.horizon, minimum=self.min_timesteps, maximum=self.max_timesteps
             ),

@@ -154,6 +154,7 @@ class Series(Section):
             context=self.timesteps + self.horizon - 1,
             horizon=self.horizon,
             shortest=self.timesteps,
+            longest=self.timesteps,
             sampler=sampler,
             covariates=covariates,
             notes=series.notes,

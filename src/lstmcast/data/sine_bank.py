@@ -78,9 +78,10 @@ class SineBank(Section):
             train=train,
             validation=held(self.test_sequences, held_out) if self.validation_sequences else None,
             test=held(0, self.test_sequences),
-            context=max(self.length - self.horizon, self.horizon),
+            context=self.length - 1,
             horizon=self.horizon,
             shortest=timesteps,
+            longest=timesteps,
             sampler=partial(
                 WindowSampler,
                 rows=train,

@@ -56,6 +56,7 @@ class WindowedSine(Section):
             context=self.timesteps + self.horizon - 1,
             horizon=self.horizon,
             shortest=self.timesteps,
+            longest=self.timesteps,
             sampler=partial(
                 WindowSampler,
                 rows=train,

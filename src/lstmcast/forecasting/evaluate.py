@@ -114,9 +114,12 @@ def _linear_order(baseline: Baseline) -> int | None:
 
 
 def next_step_rmse(forecaster: Forecaster, held: Held, unit: Array) -> float:
-    """Return the RMSE of forecasts of ``rows[:, scored_from:known]`` from true values, times ``unit`` (F,)."""
-    forecast = forecaster.next_step(held.rows[:, : held.known], held.scored_from)[:, held.scored_from :]
-    return metrics.rmse(forecast * unit, held.rows[:, held.scored_from : held.known] * unit)
+    """Return the RMSE of forecasts of ``rows[:, scored_from:known]`` from true values, times ``unit`` (F,).
+
+    Steps before which too little is known do not count.
+    """
+    first, known = max(held.scored_from, forecaster.least), held.rows[:, : held.known]
+    return metrics.rmse(forecaster.next_step(known, first)[:, first:] * unit, known[:, first:] * unit)
 
 
 def spread(held: Held, steps: int, origins: int) -> list[int]:
