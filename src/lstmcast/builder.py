@@ -291,9 +291,12 @@ def load_trained(run: Run) -> Trained | TrainedTokens:
     facts, arrays = checkpoint.facts, checkpoint.arrays
 
     def engine(features: int) -> Engine:
-        if arrays["parameters.cells.0.weight_ih"].shape[1:] != (features + config.known_features,):
+        weight = arrays["parameters.cells.0.weight_ih"]
+        if weight.shape[1:] != (features + config.known_features,):
             raise ValueError(f"its network has not {features} inputs")
-        engine = make_network_engine(config, features, "numpy")
+        # the best may be from an earlier stage, in that one's dtype
+        stage = next((stage for stage in config.stages if stage.dtype == weight.dtype), None)
+        engine = make_network_engine(config, features, "numpy", stage)
         engine.parameters.load(checkpoint.part("parameters."))
         return engine
 

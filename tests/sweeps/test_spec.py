@@ -145,6 +145,12 @@ parameters: {optimizer.learning_rate: {from: 1e-4, to: 1e-1, log: true}, model.h
         ),
         ("base: base.yaml\nseeds: [1, 1]", ["spec.yaml:2: seeds: one stands there twice"]),
         (
+            # what fits one network or optimizer need not fit the next
+            "base: base.yaml\noverrides: {training.batch_size: null}\nparameters:\n  model.hidden_sizes: [[4], [100]]\n"
+            "  optimizer.kind: [adam, levenberg_marquardt]",
+            ["optimizer.kind: levenberg_marquardt solves a system of all", "parameters in each step; it takes at most"],
+        ),
+        (
             # every wrong value of every trial, each once, at its line
             "base: base.yaml\nparameters:\n"
             "  optimizer.learning_rate:\n    - 0.1\n    - -1\n  model.cell: [lstm, lstn]\nseeds: [0, 1]",

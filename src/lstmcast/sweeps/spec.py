@@ -263,9 +263,8 @@ def _check(plan: Plan, fixed: dict[str, str], lines: dict[Location, int]) -> Non
         try:
             config = load(plan.base_name, [*fixed, *overrides], origins=origins)
             # a data set is built once for all trials that share it
-            trainings = [stage.training for stage in config.stages]
-            model = config.model
-            parts = repr((config.data, trainings, model.output, model.residual, model.autoregression))
+            stages = [(stage.training, stage.optimizer.kind) for stage in config.stages]
+            parts = repr((config.data, config.model, stages))
             if parts not in seen:
                 seen.add(parts)
                 _check_metric(plan, config, check_parts(config, max(HORIZONS)), lines)
