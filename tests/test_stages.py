@@ -76,7 +76,9 @@ def test_forecasts_are_made_in_the_last_stages_precision(straight):
 def test_a_stage_that_spoils_all_leaves_the_best_of_another_precision(tmp_path):
     path = tmp_path / "spoiled.yaml"
     first, _ = CONFIG.split("then:")
-    path.write_text(f"{first}then: [{{optimizer: {{kind: sgd, learning_rate: 500}}, dtype: float64, training: {{steps: 3}}}}]")
+    path.write_text(
+        f"{first}then:\n- optimizer: {{kind: sgd, learning_rate: 500}}\n  dtype: float64\n  training: {{steps: 3}}"
+    )
     result = Training(load(str(path))).execute(tmp_path, "run", "run", StopRequest())
     assert (result.status, result.run.read_manifest()["status"]) == ("diverged", "diverged")
     assert load_forecaster(result.run, "test").forecaster.engine.parameters.values.dtype == "float32"

@@ -23,7 +23,7 @@ from lstmcast.errors import InvalidError, UsageError
 from lstmcast.forecasting.evaluate import next_step_rmse, rollout_rmse
 from lstmcast.forecasting.rollout import Forecaster
 from lstmcast.forecasting.tokens import score_tokens
-from lstmcast.network.engine import Engine, EngineName, make_engine, make_training_engine
+from lstmcast.network.engine import Engine, EngineName, TrainingEngine, make_engine, make_training_engine
 from lstmcast.network.parameters import Parameters
 from lstmcast.runs import Run
 from lstmcast.training.checkpoints import Checkpoint, check_like
@@ -175,13 +175,14 @@ def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
         engine = make_network_engine(config, dataset.features, stage=stage)
         _check_optimizer(stage, engine)
         sampler, validate = make_sampler(config, dataset, index), make_validation(config, dataset, engine)
+        trained: TrainingEngine = engine
         if distributed.processes() > 1:
-            engine = distributed.DataParallel(engine)
+            trained = distributed.DataParallel(engine)
             validate = validate and distributed.from_the_first(validate)
         elif count_processes(config, stage) > 1:
-            engine = Processes(engine, config.model.processes)
+            trained = Processes(engine, config.model.processes)
         trainers.append(
-            Trainer(engine, sampler, stage.optimizer, stage.schedule, stage.training, config.seed, validate, index)
+            Trainer(trained, sampler, stage.optimizer, stage.schedule, stage.training, config.seed, validate, index)
         )
     return trainers
 

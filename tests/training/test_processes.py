@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from lstmcast.data.batches import Batch
+from lstmcast.errors import InvalidError
 from lstmcast.network.description import Network
 from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
@@ -147,6 +149,17 @@ def test_an_error_in_another_process_is_raised_here_and_leaves_nothing_behind(mo
     # no answer to the last question is taken for one to this
     assert together.loss_and_gradient(batch) == pytest.approx(expected, rel=1e-13)
     together.close()
+
+
+def test_a_system_without_room_for_a_process_is_said_to_have_none(monkeypatch):
+    def full():
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    engine, batch = make(NumpyEngine)
+    shared = Processes(engine, 3)
+    monkeypatch.setattr(os, "fork", full)
+    with pytest.raises(InvalidError, match=r"model\.processes: no room for 3 processes: Cannot allocate memory"):
+        shared.loss_and_gradient(batch)
 
 
 def test_a_diverging_network_is_no_warning():

@@ -19,8 +19,8 @@ def same(output: Array) -> Array:
     return output
 
 
-class Engine(Protocol):
-    """Runs a network forward, backward and on its own predictions."""
+class TrainingEngine(Protocol):
+    """All that training asks of a network."""
 
     network: Network
     parameters: Parameters
@@ -28,6 +28,10 @@ class Engine(Protocol):
     def loss_and_gradient(self, batch: Batch) -> float:
         """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
         ...
+
+
+class Engine(TrainingEngine, Protocol):
+    """Runs a network forward, backward and on its own predictions."""
 
     def input_gradients(self, batch: Batch) -> tuple[Array, Array]:
         """Return dL/d inputs ``(N, T, F)`` and dL/d initial state ``(N, S)``; overwrite ``parameters.gradient``.

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lstmcast.data.batches import Batch
-from lstmcast.network.engine import Engine
+from lstmcast.network.engine import TrainingEngine
 from lstmcast.training.processes import loss_and_gradient_of
 from lstmcast.training.trainer import Stopped
 
@@ -35,12 +35,11 @@ def follows() -> bool:
 class DataParallel:
     """An engine whose loss and gradient are those of the whole batch, computed by all processes together."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: TrainingEngine) -> None:
         """Join the other processes; gloo serves parameters in memory, NCCL those on a GPU."""
         if not dist.is_initialized():
             dist.init_process_group()
         self.network, self.parameters = engine.network, engine.parameters
-        self.input_gradients, self.predict, self.stream = engine.input_gradients, engine.predict, engine.stream
         self._engine = engine
 
     def loss_and_gradient(self, batch: Batch) -> float:

@@ -20,7 +20,7 @@ import torch
 from lstmcast.arrays import Array, shared_zeros
 from lstmcast.data.batches import Batch
 from lstmcast.errors import InvalidError
-from lstmcast.network.engine import Engine
+from lstmcast.network.engine import TrainingEngine
 from lstmcast.training.trainer import Stopped
 
 # what a process must have to do, or the journey takes longer than it saves: sequences, and numbers of state
@@ -38,7 +38,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") and not alone else 1
 
 
-def loss_and_gradient_of(engine: Engine, share: float, part: Batch) -> float:
+def loss_and_gradient_of(engine: TrainingEngine, share: float, part: Batch) -> float:
     """Return the share of the loss; overwrite ``parameters.gradient`` with its gradient.
 
     A loss is a mean weighted over the steps: parts with losses L_p and weights W_p make L = Σ W_p L_p / Σ W_p.
@@ -58,7 +58,7 @@ class Processes:
     parameters must lie in shared memory.
     """
 
-    def __init__(self, engine: Engine, count: int | None = None) -> None:
+    def __init__(self, engine: TrainingEngine, count: int | None = None) -> None:
         """Share batches among ``count`` processes; None: as many as there are cores and work for.
 
         Raises:
@@ -71,7 +71,6 @@ class Processes:
                 f"model.processes: {count}, but a cluster's worker can have no processes of its own", "leave it out"
             )
         self.network, self.parameters = engine.network, engine.parameters
-        self.input_gradients, self.predict, self.stream = engine.input_gradients, engine.predict, engine.stream
         self._engine, self._count, self._cores = engine, count, cores()
         self._others: list[tuple[BaseProcess, Connection, Array]] = []
 
@@ -86,13 +85,20 @@ class Processes:
         """Return the loss of the whole batch; overwrite ``parameters.gradient`` with its gradient.
 
         Raises:
+            InvalidError: if the system has no room for another process.
             Stopped: if another process is gone.
         """
         count, gradient = self.parts(batch), self.parameters.gradient
         if count == 1:
             return self._engine.loss_and_gradient(batch)
-        while len(self._others) < count - 1:
-            self._fork()
+        try:
+            while len(self._others) < count - 1:
+                self._fork()
+        except OSError as error:
+            self.close()
+            raise InvalidError(
+                f"model.processes: no room for {count} processes: {error.strerror}", "try model.processes=1"
+            ) from None
         others = self._others[: count - 1]
         try:
             for index, (_, channel, _) in enumerate(others, 1):
@@ -135,7 +141,7 @@ class Processes:
         self._others.clear()
 
 
-def _serve(engine: Engine, channel: Connection, gradient: Array) -> None:
+def _serve(engine: TrainingEngine, channel: Connection, gradient: Array) -> None:
     """Compute shares, their gradients to ``gradient``, until the other end is closed."""
     # OpenMP's threads do not survive a fork, though it waits for them
     torch.set_num_threads(1)

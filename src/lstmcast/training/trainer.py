@@ -15,7 +15,7 @@ import torch
 from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch, Sampler
 from lstmcast.errors import InvalidError
-from lstmcast.network.engine import Engine
+from lstmcast.network.engine import TrainingEngine
 from lstmcast.training.checkpoints import Checkpoint, check_like, flatten, unflatten
 from lstmcast.training.optimizers import OptimizerSettings
 from lstmcast.training.schedules import Schedule, ScheduleSettings
@@ -119,7 +119,7 @@ class Trainer:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: TrainingEngine,
         sampler: Sampler,
         optimizer: OptimizerSettings,
         schedule: ScheduleSettings,
