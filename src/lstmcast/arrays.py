@@ -21,3 +21,8 @@ def shared_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     memory = mmap(-1, max(1, prod(shape) * np.dtype(dtype).itemsize))
     array: Array = np.frombuffer(memory, dtype, prod(shape)).reshape(shape)
     return array
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """Return a number as JSON has it: None in the place of NaN and infinities."""
+    return value if value is not None and np.isfinite(value) else None

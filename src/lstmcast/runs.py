@@ -25,6 +25,8 @@ SCHEMA_VERSION = 1
 SWEEP = "sweep.json"
 MAX_MANIFEST = 2**20
 MAX_METRICS = 512 * 2**20
+MAX_FORECAST = 512 * 2**20
+MAX_SWEEP = 64 * 2**20
 
 
 def read(path: Path, limit: int) -> bytes:

@@ -38,7 +38,7 @@ def test_unfinished_runs_are_listed_too(cli, outputs):
     (outputs / "c" / "run.json").write_text('{"schema_version": 1, "status": "running"}')
     (outputs / "b" / "run.json").write_text("{}")
     text = cli("runs", "--output-dir", outputs).done().out
-    assert "running" in text
+    assert "stopped" in text  # nobody holds it
     assert [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")] == ["b", "c", "a"]
 
 
@@ -121,6 +121,11 @@ def test_sort(cli, outputs):
     assert names(cli, outputs, "--sort", "rollout.rmse@9") == ["a", "c", "b"]  # the others have none
     assert names(cli, outputs, "--sort", "data.kind") == ["b", "c", "a"]
     assert names(cli, outputs, "--reverse") == ["a", "b", "c"]
+    (outputs / "a" / "run.json").write_text(json.dumps(manifest | {"status": "diverged"}))
+    assert names(cli, outputs, "--sort", "rollout.rmse@9", "--reverse") == ["a", "c", "b"]
+    manifest["next_step"]["rmse"] = 1e-9
+    (outputs / "a" / "run.json").write_text(json.dumps(manifest | {"status": "diverged"}))
+    assert names(cli, outputs, "--sort", "next_step.rmse")[-1] == "a"  # the score is that before it
     assert "rollout.rmse@1 " in cli("runs", "--output-dir", outputs, "--sort", "rollout.rmse@1").done().out
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from lstmcast.errors import InvalidError, UsageError
 from lstmcast.reports.comparison import Check, bootstrap, compare, default_metric, letters, sign_flip
+from lstmcast.reports.page import sweep_page
 
 FASTER = {"optimizer": {"kind": "adam", "learning_rate": 0.1}}
 
@@ -56,6 +57,22 @@ def test_a_forecast_that_left_the_numbers_is_not_dropped(two, written):
     assert result.best.letter == "A"
     assert any("1 of 5 diverged" in line for line in result.sentences())
     assert Check.read("B worse than A by 1000 %").failures(result)
+
+
+def test_a_config_that_diverged_is_never_the_best(two, written):
+    lucky = written("b9", 9, 1e-9, status="diverged", config=FASTER)
+    result = compare([*two[4:], lucky, *two[:4]], "rollout.rmse@10", ranked=True)
+    assert [group.diverged for group in result.groups] == [0, 1]
+    assert result.groups[1].as_json()["diverged"] == 1
+    assert result.best is result.groups[0]
+    assert Check.read("B worse than A by 1000 %").failures(result)
+    assert not Check.read("A worse than B").failures(result)
+    lost = compare([lucky], "rollout.rmse@10")
+    assert lost.best is None
+    html = sweep_page("sweep", [lucky, *two], "rollout.rmse@10")
+    assert "learning_rate=0.01 with 11.5" in html
+    assert html.index("<summary>b3<") < html.index("<summary>b9<")
+    assert "None is the best" in sweep_page("sweep", [lucky], "rollout.rmse@10")
 
 
 def test_larger_skill_is_better(written):
@@ -160,7 +177,9 @@ def test_what_is_no_check_is_refused(text):
         Check.read(text)
 
 
-@pytest.mark.parametrize(("text", "needle"), [("C worse than A", "no group C"), ("rollout.rmsee > 1", "rmsee")])
+@pytest.mark.parametrize(
+    ("text", "needle"), [("C worse than A", "no group C"), ("rollout.rmsee > 1", "rmsee"), ("status > 3", "no number")]
+)
 def test_checks_of_what_is_not_there(two, text, needle):
     with pytest.raises(UsageError, match=needle):
         Check.read(text).failures(compare(two, "rollout.rmse"))

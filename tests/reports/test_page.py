@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import os
 import re
 
 import pytest
@@ -91,7 +92,7 @@ def test_a_run_that_has_hardly_begun(full):
     record.run.metrics.write_text("")
     record.run.config.unlink()
     html = run_page(record)
-    assert "running" in html
+    assert "stopped" in html  # nobody holds it
     assert "<svg" not in html
 
 
@@ -99,6 +100,18 @@ def test_a_forecast_that_left_the_numbers(full):
     record = full("lost", rmse={"1": 0.5, "10": None})
     record.run.forecast.write_text("series,step,value,truth\n0,1,1e300,0.5\n0,2,inf,0.25\n0,3,nan,0.75\n")
     assert "series 0" in run_page(record)
+
+
+@pytest.mark.parametrize("name", ["forecast.csv", "config.yaml"])
+def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(full, name):
+    record = full("waves")
+    (record.run.path / name).unlink()
+    os.mkfifo(record.run.path / name)
+    if name == "config.yaml":
+        assert "learning_rate: 0.01" not in run_page(record)
+        return
+    with pytest.raises(InvalidError, match="not a regular file"):
+        run_page(record)
 
 
 @pytest.mark.parametrize("text", ["series,step\n", "series,step,value,truth\n0,1,x,2\n", "series,step,value,truth\n\0"])

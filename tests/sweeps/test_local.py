@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,7 +55,11 @@ def test_a_killed_process_costs_one_trial_and_an_interrupted_sweep_goes_on(files
 
     _, err = program.run("sweep", "run", "spec.yaml", "--name", "s", code=2)
     assert "--resume" in err
-    _, err = program.run(*command, "--resume", code=8)
+    damaged = shutil.copytree(sweep, folder / "outputs" / "damaged")
+    (damaged / "base.yaml").unlink()
+    _, err = program.run("sweep", "run", "spec.yaml", "--name", "damaged", "--resume", code=4)
+    assert "damaged/base.yaml: no such file" in err
+    _, err = program.run("sweep", "run", "spec.yaml", "--jobs", "2", "--resume", code=8)  # finds s, not the damaged one
     assert "1 of 4 trials failed; the first, trial-002" in err
     out, _ = program.run("sweep", "retry", "s", "--quiet")
     assert out == "outputs/s\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmcast.arrays import Array
+from lstmcast.arrays import Array, finite_or_none
 from lstmcast.data.autoregression import Autoregression
 from lstmcast.data.covariates import Covariates
 from lstmcast.data.dataset import Dataset, Held
@@ -65,29 +65,29 @@ class Evaluation:
         """Return the scores as JSON, with the fields that scripts rely on."""
 
         def rollout(score: Score) -> dict[str, Any]:
-            return {"rmse": {str(h): _finite(value) for h, value in score.rollout.items()}}
+            return {"rmse": {str(h): finite_or_none(value) for h, value in score.rollout.items()}}
 
         return {
-            "next_step": {"rmse": _finite(self.model.next_step)},
+            "next_step": {"rmse": finite_or_none(self.model.next_step)},
             "rollout": {
                 **rollout(self.model),
                 "columns": {
-                    name: {str(h): _finite(value) for h, value in values.items()}
+                    name: {str(h): finite_or_none(value) for h, value in values.items()}
                     for name, values in self.columns.items()
                 },
                 "origins": self.origins,
                 "valid_horizon": self.valid_horizon,
-                "amplitude_ratio": _finite(self.amplitude_ratio),
-                "frequency_error": _finite(self.frequency_error),
-                "phase_error": _finite(self.phase_error),
+                "amplitude_ratio": finite_or_none(self.amplitude_ratio),
+                "frequency_error": finite_or_none(self.frequency_error),
+                "phase_error": finite_or_none(self.phase_error),
             },
             "baselines": {
                 name: {
                     "label": score.label,
-                    "next_step": {"rmse": _finite(score.next_step)},
+                    "next_step": {"rmse": finite_or_none(score.next_step)},
                     "rollout": rollout(score),
                     "skill": {
-                        str(h): _finite(1 - self.model.rollout[h] / value) if value else None
+                        str(h): finite_or_none(1 - self.model.rollout[h] / value) if value else None
                         for h, value in score.rollout.items()
                     },
                 }
@@ -97,10 +97,6 @@ class Evaluation:
             "verdict_kind": self.verdict.kind,
             "advice": self.verdict.advice,
         }
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else value
 
 
 def _linear_part(linear: Autoregression, covariates: Covariates | None) -> Baseline:

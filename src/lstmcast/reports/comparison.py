@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmcast.arrays import Array
+from lstmcast.arrays import Array, finite_or_none
 from lstmcast.errors import InvalidError, UsageError
 from lstmcast.reports.records import OPERATORS, Record, badness, require_key
 
@@ -53,6 +53,11 @@ class Group:
         return ", ".join(f"{key}={_plain(value)}" for key, value in self.differs.items())
 
     @property
+    def diverged(self) -> int:
+        """How many of the runs diverged; their values are those of the parameters before it."""
+        return sum(record.diverged for record in self.runs)
+
+    @property
     def mean(self) -> float:
         """The mean over the seeds; infinite if one of them is."""
         return float(np.mean(self.values))
@@ -79,8 +84,9 @@ class Group:
             "differs": self.differs,
             "runs": [str(record.run.path) for record in self.runs],
             "seeds": list(self.seeds),
-            "values": [_finite(value) for value in self.values],
-            "mean": _finite(self.mean),
+            "diverged": self.diverged,
+            "values": [finite_or_none(value) for value in self.values],
+            "mean": finite_or_none(self.mean),
             "std": self.std,
             "interval": self.interval,
         }
@@ -109,7 +115,7 @@ class Pairing:
             "group": self.letter,
             "reference": "A",
             "seeds": list(self.seeds),
-            "difference": _finite(self.difference),
+            "difference": finite_or_none(self.difference),
             "interval": self.interval,
             "p": self.p,
         }
@@ -127,13 +133,14 @@ class Comparison:
 
     @property
     def ranked(self) -> list[Group]:
-        """The groups, that with the best mean first."""
-        return sorted(self.groups, key=lambda group: badness(self.metric, group.mean))
+        """The groups, that with the best mean first; those of which a run diverged come after all others."""
+        return sorted(self.groups, key=lambda group: rank(self.metric, group.runs))
 
     @property
-    def best(self) -> Group:
-        """The group with the best mean."""
-        return self.ranked[0]
+    def best(self) -> Group | None:
+        """The group with the best mean; None if there is none in which no run diverged."""
+        first = self.ranked[0]
+        return None if first.diverged else first
 
     def sentences(self) -> list[str]:
         """Say in words what each pairing is worth."""
@@ -153,10 +160,12 @@ class Comparison:
         if len(self.pairings) > 1:
             level = 0.05 / len(self.pairings)
             lines.append(f"{len(self.pairings)} tests: by chance one in 20 is below 0.05; believe p below {level:.2g}")
-        for group in self.groups:
-            diverged = sum(record.manifest.get("status") == "diverged" for record in group.runs)
-            if diverged:
-                lines.append(f"{group.letter}: {diverged} of {len(group.runs)} diverged; the score is that before it")
+        lines += [
+            f"{group.letter}: {group.diverged} of {len(group.runs)} diverged, so it is not the best; the score is that"
+            " before it"
+            for group in self.groups
+            if group.diverged
+        ]
         data = [key for key in self.groups[0].differs if key.startswith("data.")]
         if data:
             lines.append(f"the groups differ in {', '.join(data)}: their scores may be of different test parts")
@@ -216,7 +225,7 @@ def compare(records: Sequence[Record], metric: str, *, ranked: bool = False) -> 
             runs[seed] = record
     members = list(by_config.values())
     if ranked:
-        members.sort(key=lambda runs: badness(metric, float(np.mean([run.score(metric) for run in runs.values()]))))
+        members.sort(key=lambda runs: rank(metric, list(runs.values())))
     settings = [next(iter(runs.values())).settings for runs in members]
     groups = tuple(
         Group(
@@ -231,6 +240,12 @@ def compare(records: Sequence[Record], metric: str, *, ranked: bool = False) -> 
     pairings = tuple(pairing for group in groups[1:] if (pairing := _pair(groups[0], group)))
     unscored = tuple(record for record in records if record not in scored)
     return Comparison(metric, groups, pairings, unscored, tuple(repeated))
+
+
+def rank(metric: str, runs: Sequence[Record]) -> tuple[bool, float]:
+    """Return what sorts configs, each given as its runs: a mean over seeds of which one diverged is no one's best."""
+    mean = float(np.mean([record.score(metric) for record in runs]))
+    return any(record.diverged for record in runs), badness(metric, mean)
 
 
 def differing(settings: Sequence[dict[str, Any]]) -> list[str]:
@@ -302,10 +317,6 @@ def sign_flip(differences: Array) -> float:
     return float(np.mean(sums >= np.abs(differences.sum()) * (1 - 1e-12)))
 
 
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
-
-
 def _plain(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -364,7 +375,10 @@ class Check:
         if self.than is not None:
             assert self.letter is not None
             metric = comparison.metric
-            ours, theirs = groups[self.letter].mean, groups[self.than].mean
+            group, other = groups[self.letter], groups[self.than]
+            ours, theirs = group.mean, other.mean
+            if bool(group.diverged) != bool(other.diverged):
+                return [f"{self.text}: {group.diverged} of {len(group.runs)} diverged"] if group.diverged else []
             limit = self.limit / 100 * abs(theirs)
             with np.errstate(invalid="ignore"):
                 worse = float(np.subtract(badness(metric, ours), badness(metric, theirs)))
@@ -374,7 +388,10 @@ class Check:
         lines = []
         for group in [groups[self.letter]] if self.letter else comparison.groups:
             require_key("--fail-if", self.metric, group.runs)
-            mean = float(np.mean([record.score(self.metric) for record in group.runs]))
+            scores = [score for record in group.runs if (score := record.score(self.metric)) is not None]
+            if len(scores) < len(group.runs):
+                raise UsageError(f"--fail-if {self.text!r}: {self.metric} is no number in all runs of {group.letter}")
+            mean = float(np.mean(scores))
             if OPERATORS[self.symbol](mean, self.limit):
                 lines.append(f"{self.text}: the mean of {group.letter} is {mean:.4g}")
         return lines

@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from lstmcast.arrays import Array
-from lstmcast.errors import InvalidError
+from lstmcast.errors import InvalidError, NotFoundError
 from lstmcast.reports.plots import HISTORY, NETWORK, OTHERS, TRUTH
+from lstmcast.runs import MAX_FORECAST, read
 
 # inches; on a phone's width the letters are still 9 px high
 WIDTH = 6.2
@@ -98,10 +99,9 @@ def read_forecast(path: Path) -> Series:
     """
     rows: dict[str, list[tuple[float, float]]] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                rows.setdefault(row["series"], []).append((float(row["value"]), float(row["truth"])))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        for row in csv.DictReader(io.StringIO(read(path, MAX_FORECAST).decode(), newline="")):
+            rows.setdefault(row["series"], []).append((float(row["value"]), float(row["truth"])))
+    except (NotFoundError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise InvalidError(f"{path}: not readable as a rollout: {error!r}") from None
     arrays = {name: np.array(pairs).T for name, pairs in rows.items()}
     return {name: (pair[0], pair[1]) for name, pair in arrays.items()}

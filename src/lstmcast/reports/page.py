@@ -14,10 +14,12 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lstmcast.errors import LstmcastError
 from lstmcast.reports import figures, plots
 from lstmcast.reports.comparison import DONE, compare, differing
 from lstmcast.reports.records import Record, badness, more_is_better
 from lstmcast.reports.tables import cell, number
+from lstmcast.runs import MAX_MANIFEST, read
 
 # trials beyond these, the best by the metric, are shown without pictures
 MAX_PICTURED = 60
@@ -70,9 +72,9 @@ def sweep_page(title: str, records: Sequence[Record], metric: str, planned: Sequ
     """
     comparison = compare(records, metric, ranked=True)
 
-    def place(record: Record) -> tuple[bool, float, str]:
+    def place(record: Record) -> tuple[bool, bool, float, str]:
         score = record.score(metric) if record.manifest.get("status") in DONE else None
-        return score is None, 0.0 if score is None else badness(metric, score), record.run.name
+        return score is None, record.diverged, 0.0 if score is None else badness(metric, score), record.run.name
 
     ranked = sorted(records, key=place)
     keys = differing([record.settings for record in ranked])
@@ -106,7 +108,7 @@ def sweep_page(title: str, records: Sequence[Record], metric: str, planned: Sequ
             names=_short(keys),
             scores=[score.replace("rollout.rmse@", "rollout@") for score in scores],
             trials=trials,
-            best=next(trial for trial in trials if trial["record"] in comparison.best.runs),
+            best=next((trial for trial in trials if comparison.best and trial["record"] in comparison.best.runs), None),
             scatters=_scatters(ranked, [*keys, *(["seed"] if not keys else [])], metric),
         )
     )
@@ -126,7 +128,7 @@ def _scatters(ranked: Sequence[Record], keys: Sequence[str], metric: str) -> lis
     scored = [
         (f"#trial-{index}", record, score)
         for index, record in enumerate(ranked, start=1)
-        if record.manifest.get("status") in DONE and np.isfinite(score := _number(record.score(metric)))
+        if record.manifest.get("status") == "finished" and np.isfinite(score := _number(record.score(metric)))
     ]
     pictures = []
     for key in keys[:MAX_SCATTERS]:
@@ -139,7 +141,7 @@ def _scatters(ranked: Sequence[Record], keys: Sequence[str], metric: str) -> lis
         span = f"from {number(min(scores))} to {number(max(scores))}"
         targets = {link: f"{r.run.name}: {cell(value)}, {number(score)}" for link, r, score, value in points}
         image = figures.svg(figure, f"{metric} of {len(points)} runs against {key}: {span}", targets)
-        pictures.append(Picture(image, f"{metric} against {key}; each point a run"))
+        pictures.append(Picture(image, f"{metric} against {key}; each point a finished run"))
     return pictures
 
 
@@ -150,8 +152,8 @@ def _number(value: float | None) -> float:
 def _body(record: Record, *, series: int, pictured: bool = True) -> dict[str, Any]:
     """Gather what the template shows of one run."""
     config = ""
-    with suppress(OSError, UnicodeDecodeError):
-        config = record.run.config.read_text(encoding="utf-8")
+    with suppress(LstmcastError, UnicodeDecodeError):
+        config = read(record.run.config, MAX_MANIFEST).decode()
     return {
         "manifest": record.manifest,
         "facts": _facts(record.manifest),

@@ -15,7 +15,7 @@ from typing import Any
 
 from lstmcast.config.yaml_file import YamlError, parse
 from lstmcast.errors import LstmcastError, NotFoundError, UsageError
-from lstmcast.runs import MAX_MANIFEST, Run, all_runs, find, read
+from lstmcast.runs import MAX_MANIFEST, MAX_SWEEP, SWEEP, Run, all_runs, find, read
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
@@ -29,6 +29,8 @@ CONDITION = re.compile(r"\s*([^\s<>=!]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", re.DOTA
 # keys whose larger values are the better ones, and those that are best at 0 or 1; of all others the smaller are
 MORE_IS_BETTER = {"skill", "valid_horizon", "accuracy"}
 BEST_AT = {"frequency_error": 0.0, "phase_error": 0.0, "amplitude_ratio": 1.0}
+# the parts of a manifest that say how good a run is
+SCORES = ("next_step", "rollout", "baselines", "validation")
 HORIZON = re.compile(r"[0-9]+", re.ASCII)
 
 
@@ -38,6 +40,11 @@ class Record:
 
     run: Run
     manifest: dict[str, Any]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its training left the numbers; its scores are those of the parameters before that."""
+        return self.manifest.get("status") == "diverged"
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -213,8 +220,8 @@ def folder_of_runs(reference: str, output_dir: Path) -> Path | None:
 def sweep_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a sweep's folder; empty if it is another, or damaged."""
     try:
-        document = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        document = json.loads(read(folder / SWEEP, MAX_SWEEP))
+    except (LstmcastError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 
@@ -276,14 +283,19 @@ def require_key(option: str, key: str, rows: Sequence[Record]) -> None:
 def ordered(rows: Sequence[Record], key: str, *, reverse: bool = False) -> list[Record]:
     """Sort by a score or a key of the config: numbers, then text, then runs without it; those come last in any case.
 
+    So do, after a score, runs that diverged: it is that of the parameters before it.
+
     Raises:
         UsageError: if no run knows the key.
     """
     require_key("--sort", key, rows)
-    with_it = [record for record in rows if record.value(key) is not None]
+    is_score = key.partition(".")[0] in SCORES
+    with_it = [record for record in rows if record.value(key) is not None and not (is_score and record.diverged)]
+    diverged = [record for record in rows if is_score and record.diverged and record.value(key) is not None]
 
     def place(record: Record) -> tuple[int, float, str]:
         value = record.value(key)
         return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
 
-    return sorted(with_it, key=place, reverse=reverse) + [record for record in rows if record.value(key) is None]
+    without = [record for record in rows if record.value(key) is None]
+    return [*(record for part in (with_it, diverged) for record in sorted(part, key=place, reverse=reverse)), *without]

@@ -16,6 +16,7 @@ from lstmcast.builder import dump_config
 from lstmcast.config.load import load, load_document
 from lstmcast.config.schema import Config
 from lstmcast.config.yaml_file import dump
+from lstmcast.data.user_file import read_text
 from lstmcast.errors import InvalidError, NotFoundError, UsageError
 from lstmcast.reports.records import Record
 from lstmcast.runs import Run
@@ -60,7 +61,7 @@ class Sweep:
         """
         spec, _ = load_document(path / SPEC, Spec, "a sweep")
         try:
-            document = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            document = json.loads(runs.read(path / MANIFEST, runs.MAX_SWEEP))
             trials = [
                 Trial(**{key: item[key] for key in Trial.__dataclass_fields__ if key in item})
                 for item in document["trials"]
@@ -69,7 +70,7 @@ class Sweep:
                 for trial in trials:
                     trial.status = "waiting" if trial.status == "running" else trial.status
             return cls(path, spec, trials, int(document["total"]), str(document["created"]))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (NotFoundError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise InvalidError(f"{path / MANIFEST}: not readable as a sweep's manifest: {error}") from None
 
     def save(self) -> None:
@@ -85,9 +86,13 @@ class Sweep:
         runs.write(self.path / MANIFEST, runs.to_json(document) + "\n")
 
     def same_as(self, plan: Plan) -> bool:
-        """Whether a spec and its base are those that the sweep was started with."""
+        """Whether a spec and its base are those that the sweep was started with.
+
+        Raises:
+            LstmcastError: if a file is missing or damaged.
+        """
         asked = {SPEC: _dump(plan.spec), BASE: dump_config(plan.base)}
-        return all((self.path / name).read_text(encoding="utf-8") == text for name, text in asked.items())
+        return all(read_text(self.path / name, runs.MAX_SWEEP) == text for name, text in asked.items())
 
     @property
     def name(self) -> str:
@@ -237,10 +242,11 @@ def find_same(plan: Plan, output_dir: Path, name: str | None) -> Sweep:
         UsageError: if the spec or its base has changed since.
     """
     if name is None:
-        same = [sweep for sweep in all_sweeps(output_dir) if sweep.same_as(plan)]
-        if not same:
-            raise NotFoundError(f"--resume: no sweep of {plan.path} as it is now in {output_dir}")
-        return same[-1]
+        for sweep in reversed(all_sweeps(output_dir)):
+            with suppress(InvalidError, NotFoundError):
+                if sweep.same_as(plan):
+                    return sweep
+        raise NotFoundError(f"--resume: no sweep of {plan.path} as it is now in {output_dir}")
     sweep = Sweep.load(find(name, output_dir))
     if not sweep.same_as(plan):
         raise UsageError(

@@ -12,7 +12,9 @@ function sort(table, head, i) {
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", down < 0 ? "descending" : "ascending");
   const rows = [...table.tBodies[0].rows];
-  const missing = (row) => Number(value(row, i) === "");
+  // what diverged is no one's best: its scores are those before that
+  const diverged = (row) => "score" in head.dataset && "diverged" in row.dataset;
+  const missing = (row) => Number(value(row, i) === "") * 2 || Number(diverged(row));
   rows.sort((a, b) => missing(a) - missing(b) || down * compare(value(a, i), value(b, i)));
   table.tBodies[0].append(...rows);
 }
