@@ -19,6 +19,7 @@ from lstmcast.data.categories import Bins
 from lstmcast.data.covariates import Covariates
 from lstmcast.data.dataset import Dataset, Scaler
 from lstmcast.data.text import Tokens
+from lstmcast.data.time_axis import Step
 from lstmcast.errors import InvalidError, UsageError
 from lstmcast.forecasting.evaluate import next_step_rmse, rollout_rmse
 from lstmcast.forecasting.rollout import Forecaster
@@ -210,6 +211,7 @@ class Trained:
     columns: tuple[str, ...]
     scaler: Scaler
     forecaster: Forecaster
+    step: Step | None
 
     def dataset(self, future: int = 0) -> Dataset:
         """Build the data that the run was trained on.
@@ -265,6 +267,7 @@ def save_trained(path: Path, parameters: Checkpoint, config: Config, dataset: Da
         "sliding": dataset.longest if config.last_step_loss else None,
         "bins": dataclasses.astuple(dataset.bins) if dataset.bins else None,
         "covariates": None,
+        "step": dataclasses.astuple(dataset.step) if dataset.step else None,
     }
     if dataset.covariates:
         parts = vars(dataset.covariates)
@@ -345,7 +348,10 @@ def load_trained(run: Run) -> Trained | TrainedTokens:
             remainder,
             seed=config.seed,
         )
-        return Trained(config, columns, scaler, forecaster)
+        step = Step(*facts["step"]) if facts.get("step") else None
+        if step and not (type(step.size) is float and 0 < step.size < np.inf):
+            raise ValueError("the distance of its rows is wrong")
+        return Trained(config, columns, scaler, forecaster, step)
     except (InvalidError, LookupError, TypeError, ValueError) as error:
         raise InvalidError(f"{run.best}: not a forecaster's checkpoint: {error}") from None
 

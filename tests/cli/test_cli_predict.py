@@ -3,6 +3,7 @@ import itertools
 import os
 import resource
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -303,3 +304,34 @@ def test_known_periods_go_on_where_the_clock_stands(cli, timed, tmp_path):
     assert "1 of 21 values" in cli("predict", timed.path, "--future", 3, "--data", later).done().err
     later.write_text("\n".join(row.partition(",")[2] for row in [header, *rows[-20:]]))
     cli("predict", timed.path, "--data", later).refused(5, "no column is named 'when'")
+
+
+@pytest.mark.parametrize("seconds", [900, 86400])
+def test_rows_at_another_distance_than_the_runs_are_refused(cli, timed, seconds, tmp_path):
+    def write(path, step, offset=0, rows=30):
+        start = datetime(2011, 3, 1) + timedelta(seconds=offset)
+        lines = [f"{start + timedelta(seconds=step * i)},{i % 5},1" for i in range(rows)]
+        path.write_text("\n".join(["when,a,b", *lines]))
+        return path
+
+    apart = {900: "15 minutes", 86400: "1 day"}[seconds]
+    other = write(tmp_path / "other.csv", seconds)
+    message = f"{other}: rows are {apart} apart; the run was trained on rows 1 hour apart"
+    cli("predict", timed.path, "--data", other).refused(5, message, "hint: ")
+    near = write(tmp_path / "near.csv", 3600)
+    assert "beside those of the run" not in cli("predict", timed.path, "--future", 2, "--data", near).done().err
+    # the waves are those of the clock, between the run's hours too
+    beside = write(tmp_path / "beside.csv", 3600, offset=1800)
+    outcome = cli("predict", timed.path, "--future", 2, "--data", beside).done()
+    assert "rows lie +0.5 steps beside those of the run" in outcome.err.replace("-0.5", "+0.5")
+    cli("predict", timed.path, "--data", write(near, 3600, rows=1)).refused(5, "does not tell when its rows are")
+
+
+def test_a_file_without_the_runs_times_is_read_with_a_warning(cli, two_config, tmp_path):
+    config = two_config(data__time_column="when")
+    cli("train", "--config", config, "--name", "clock", "--output-dir", tmp_path).done()
+    data = config.with_name("two.csv")
+    warning = "no times in a column 'when': nobody has looked for missing rows"
+    assert warning not in cli("predict", tmp_path / "clock", "--future", 2, "--data", data).done().err
+    data.write_text("\n".join(row.partition(",")[2] for row in data.read_text().splitlines()))
+    assert warning in cli("predict", tmp_path / "clock", "--future", 2, "--data", data).done().err

@@ -53,6 +53,7 @@ def test_where_the_rows_lie(texts: list[str], steps: list[int], origin: float) -
         (["3", "2", "1"], "f.csv:3: column 'time': 2 lies before"),
         ([*HOURS[:2], "soon"], "f.csv:4: column 'time' holds 'soon', which is no time like '2010-01-01T00:00'"),
         (["1", "nan"], "f.csv:3: column 'time' holds 'nan'"),
+        (["1000", "1_001"], "f.csv:3: column 'time' holds '1_001'"),
         (["2010-02", "2010-01", "2010-03"], "f.csv:3: column 'time': 2010-01 lies before"),
     ],
 )
@@ -60,6 +61,22 @@ def test_times_that_do_not_follow_one_another(texts: list[str], message: str) ->
     with pytest.raises(InvalidError) as caught:
         read(texts)
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("texts", "name"),
+    [
+        (HOURS, "1 hour"),
+        (["2010-01-01", "2010-01-08"], "7 days"),
+        (["2010-01-01T00:00:00", "2010-01-01T00:00:00.5"], "0.5 seconds"),
+        (["2010-01", "2010-04"], "3 months"),
+        (["2010-01-01", "2011-01-01"], "1 year"),
+        (["1700", "1701"], "1"),
+        (["Monday", "Tuesday"], "None"),
+    ],
+)
+def test_the_distance_of_the_rows_has_a_name(texts: list[str], name: str) -> None:
+    assert str(read(texts).step) == name
 
 
 @pytest.mark.parametrize("days", [1, 7])

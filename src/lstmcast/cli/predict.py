@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lstmcast.cli.output import OUTPUTS, OutputDir, RunArgument, emit, emit_text, say
-from lstmcast.errors import UsageError
+from lstmcast.errors import InvalidError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,6 +132,7 @@ def _own_data(
     import numpy as np
 
     from lstmcast.data.series import Series, read_series
+    from lstmcast.data.time_axis import TOLERANCE
 
     columns = column or list(trained.columns)
     if sorted(columns) == sorted(trained.columns):
@@ -147,11 +148,29 @@ def _own_data(
     else:
         time_column, missing = None, "error"
     series = read_series(path, columns, time_column, missing, timed=covariates is not None)
-    notes = series.notes
+    notes, origin = series.notes, series.origin
+    if series.step and trained.step:
+        if not series.step.is_like(trained.step):
+            raise InvalidError(
+                f"{path}: rows are {series.step} apart; the run was trained on rows {trained.step} apart",
+                "give rows as far apart as the run's, or train a run on these",
+            )
+        # the run's own step: the file's is as exact as its clock
+        origin *= series.step.size / trained.step.size
+    elif trained.step and covariates is not None:
+        raise InvalidError(
+            f"{path}: column {time_column!r} does not tell when its rows are, which the run's known periods need",
+            "give at least two rows, with times like those that the run was trained on",
+        )
+    elif trained.step:
+        notes = (*notes, f"{path}: no times in a column {time_column!r}: nobody has looked for missing rows")
     if covariates is not None:
         if time_column is None:
             notes = (*notes, f"{path}: its first row counts as the time of the run's first row: no data.time_column")
-        forecaster = dataclasses.replace(forecaster, covariates=dataclasses.replace(covariates, origin=series.origin))
+        off = (origin - covariates.origin + 0.5) % 1 - 0.5
+        if trained.step and abs(off) > TOLERANCE:
+            notes = (*notes, f"{path}: rows lie {off:+.2g} steps beside those of the run; known periods are moved along")
+        forecaster = dataclasses.replace(forecaster, covariates=dataclasses.replace(covariates, origin=origin))
     history = series.values[None]
     scaled = trained.scaler.apply(history)
     off = float(np.abs(scaled).max())

@@ -14,7 +14,7 @@ from lstmcast.data.batches import Batch, ChangedSampler, Sampler, WindowSampler
 from lstmcast.data.covariates import Covariates, CovariateSettings
 from lstmcast.data.csv_file import read_table
 from lstmcast.data.dataset import Borders, Dataset, Scaler, check_window
-from lstmcast.data.time_axis import TimeAxis, read_times
+from lstmcast.data.time_axis import Step, TimeAxis, read_times
 from lstmcast.data.user_file import shorten
 from lstmcast.errors import InvalidError
 from lstmcast.settings import Section, Seed
@@ -31,11 +31,13 @@ class TimeSeries:
     Attributes:
         values: ``(L, F)``, without gaps.
         origin: the first row's time in steps; see `TimeAxis`.
+        step: the distance of two rows in time, where that is known.
         notes: what was filled in, for people.
     """
 
     values: Array
     origin: float
+    step: Step | None
     notes: tuple[str, ...]
 
 
@@ -57,7 +59,7 @@ def read_series(
             missing and ``missing`` is "error"; or if a column begins or ends with a gap.
     """
     table = read_table(path, columns, time_column, gaps=missing == "interpolate", timed=timed)
-    axis = TimeAxis(np.arange(len(table.values)), 0.0)
+    axis = TimeAxis(np.arange(len(table.values)))
     if table.times and time_column:
         axis = read_times(path, time_column, table.times, table.lines)
     left_out = np.flatnonzero(np.diff(axis.steps) > 1)
@@ -94,7 +96,7 @@ def read_series(
                 f"{path}: column {name!r}: {filled:,} of {len(every):,} values are missing and interpolated,"
                 f" at most {longest:,} in a row"
             )
-    return TimeSeries(values, axis.origin, tuple(notes))
+    return TimeSeries(values, axis.origin, axis.step, tuple(notes))
 
 
 class Series(Section):
@@ -157,5 +159,6 @@ class Series(Section):
             longest=self.timesteps,
             sampler=sampler,
             covariates=covariates,
+            step=series.step,
             notes=series.notes,
         )

@@ -7,15 +7,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from lstmcast.arrays import Array
+from lstmcast.data.csv_file import NUMBER
 from lstmcast.data.user_file import shorten
 from lstmcast.errors import InvalidError
 
 # a distance may be off by this share of a step: clocks are rounded
 TOLERANCE = 0.1
+
+
+NAMED_SECONDS = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
+
+
+@dataclass(frozen=True)
+class Step:
+    """The distance of two rows in time: so many seconds or months, or a number where times are numbers."""
+
+    size: float
+    unit: Literal["second", "month", "number"]
+
+    def is_like(self, other: Step) -> bool:
+        """Whether rows are as far apart here as there."""
+        return self.unit == other.unit and abs(self.size / other.size - 1) <= TOLERANCE
+
+    def __str__(self) -> str:
+        """Name it, as in "15 minutes"."""
+        if self.unit == "number":
+            return f"{self.size:.6g}"
+        if self.unit == "month":
+            name, count = ("year", self.size / 12) if self.size % 12 == 0 else ("month", self.size)
+        else:
+            # a clock's rounding is no reason to call an hour 60 minutes
+            near = ((name, self.size / seconds) for name, seconds in NAMED_SECONDS.items())
+            name, count = next((pair for pair in near if pair[1] > 1 - 1e-6), ("second", self.size))
+        return f"{count:.6g} {name}" + ("" if f"{count:.6g}" == "1" else "s")
 
 
 @dataclass(frozen=True)
@@ -26,10 +55,12 @@ class TimeAxis:
         steps: ``(L,)``, whole steps after the first row: 0, 1, 2, … where no row is missing.
         origin: the first row's distance in steps from the time zero: from 1970 in UTC, from the year 0 in months,
             or from the number 0; 0 where times are mere labels.
+        step: the distance of two rows; None where times are mere labels.
     """
 
     steps: Array
-    origin: float
+    origin: float = 0.0
+    step: Step | None = None
 
 
 def read_times(path: Path, column: str, texts: Sequence[str], lines: Sequence[int]) -> TimeAxis:
@@ -47,7 +78,7 @@ def read_times(path: Path, column: str, texts: Sequence[str], lines: Sequence[in
     rows = np.arange(len(texts))
     read = _date if _date(texts[0]) is not None else _number if _number(texts[0]) is not None else None
     if read is None or len(texts) < 2:
-        return TimeAxis(rows, 0.0)
+        return TimeAxis(rows)
     where = f"column {shorten(repr(column))}"
     found: list[float] = []
     for text, line in zip(texts, lines, strict=True):
@@ -76,8 +107,11 @@ def read_times(path: Path, column: str, texts: Sequence[str], lines: Sequence[in
             "bring the series to one distance between rows, or leave out the time column to ignore its times",
         )
     after = np.concatenate([[0], np.cumsum(steps)])
-    unit = (times[-1] - times[0]) / after[-1]
-    return TimeAxis(after.astype(np.int64), float(times[0] / unit))
+    size = float((times[-1] - times[0]) / after[-1])
+    unit: Literal["second", "month", "number"] = (
+        "number" if read is _number else "second" if months is None else "month"
+    )
+    return TimeAxis(after.astype(np.int64), float(times[0] / size), Step(size, unit))
 
 
 def _date(text: str) -> float | None:
@@ -96,10 +130,7 @@ def _parse(text: str) -> datetime | None:
 
 
 def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
+    value = float(text) if NUMBER.fullmatch(text) else np.nan
     return value if np.isfinite(value) else None
 
 
