@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from lstmcast.data.autoregression import Remainder
+from lstmcast.data.covariates import Covariates
 from lstmcast.data.dataset import Dataset, Held, Scaler
 from lstmcast.errors import InvalidError
 from lstmcast.forecasting.evaluate import evaluate, next_step_rmse, rollout_rmse
@@ -81,6 +82,13 @@ def test_a_network_beside_a_linear_part_is_not_sent_into_rollouts(zero, make_dat
     assert beside.model.rollout == pytest.approx(beside.baselines["linear_part"].rollout)
     assert beside.model.next_step == pytest.approx(beside.baselines["linear_part"].next_step)
     assert "rollout" not in beside.verdict.advice
+
+
+@pytest.mark.parametrize(("period", "advised"), [(20, False), (13, True)])
+def test_known_periods_that_explain_nothing_are_found_out(zero, make_dataset, period, advised):
+    covariates = Covariates(np.array([float(period)]), 0.0, False, np.zeros((2, 1)), np.ones(1))
+    evaluation = evaluate(zero, make_dataset(covariates=covariates), (40,))
+    assert ("data.covariates.periods explain nothing" in evaluation.verdict.advice) == advised
 
 
 def test_scores_are_the_errors_written_out(zero, make_dataset):

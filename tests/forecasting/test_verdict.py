@@ -51,9 +51,9 @@ def truth(sines):
 
 @pytest.fixture
 def verdict_on(truth):
-    def judged(forecast, baselines, truth=truth, orders=None):
+    def judged(forecast, baselines, truth=truth, **orders):
         scale, error = truth.std(axis=(0, 1)), metrics.rmse(forecast, truth)
-        return judge(forecast, truth, scale, error, baselines, orders=orders or {})
+        return judge(forecast, truth, scale, error, baselines, **orders)
 
     return judged
 
@@ -135,6 +135,16 @@ def test_where_an_autoregression_is_ahead_the_network_is_offered_its_help(truth,
     assert verdict.advice is not None
     assert (f"model.autoregression={order}" in verdict.advice) == (order is not None)
     assert ("autoregression" in verdict.advice) == (order is not None)
+
+
+@pytest.mark.parametrize(
+    ("label", "error", "named"),
+    [("AR(64)", 0.1, "=64,"), ("AR(9)", 0.8, None), ("AR(64)", 1.2, None), ("last value", 0.1, None)],
+)
+def test_a_linear_part_of_another_order_that_is_ahead_is_named(truth, verdict_on, label, error, named):
+    verdict = verdict_on(truth + 1, {label: error}, orders={"AR(9)": 9, "AR(64)": 64}, order=9)
+    assert ("try another model.autoregression," in verdict.advice) == (named is None)
+    assert f"model.autoregression{named or ','}" in verdict.advice
 
 
 def test_what_nobody_forecasts_better_is_no_failure(truth, verdict_on):

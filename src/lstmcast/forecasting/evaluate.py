@@ -16,7 +16,7 @@ from lstmcast.errors import InvalidError
 from lstmcast.forecasting import metrics
 from lstmcast.forecasting.baselines import Baseline, BesidePeriods, delayed, fit_baselines
 from lstmcast.forecasting.rollout import Forecaster
-from lstmcast.forecasting.verdict import ADVICE_BESIDE_AUTOREGRESSION, Verdict, judge
+from lstmcast.forecasting.verdict import ADVICE_ON_PERIODS, LEVEL, Verdict, judge
 
 HORIZONS = (1, 10, 100, 1000)
 # the baseline that a network with one has within it
@@ -222,9 +222,11 @@ def evaluate(
         {baseline.label: baseline.rollout[steps] for baseline in baselines.values()},
         _echo(forecaster, held),
         {baseline.label: order for baseline in fitted.values() if (order := _linear_order(baseline))},
+        forecaster.remainder.autoregression.order if forecaster.remainder else None,
     )
-    if forecaster.remainder and verdict.advice:
-        verdict = replace(verdict, advice=ADVICE_BESIDE_AUTOREGRESSION)
+    periods = baselines.get("periods")
+    if verdict.advice and periods and periods.rollout[steps] * LEVEL >= baselines["mean"].rollout[steps]:
+        verdict = replace(verdict, advice=f"{ADVICE_ON_PERIODS}; {verdict.advice}")
     finite = np.nan_to_num(forecast, posinf=0, neginf=0)
     long_enough = steps >= 8
     return Evaluation(

@@ -46,9 +46,10 @@ ADVICE = {
 }
 # where the network forecasts what an autoregression leaves: it cannot train through rollouts
 ADVICE_BESIDE_AUTOREGRESSION = (
-    "try another model.autoregression, and keep the network small where little is left to forecast: kind adamw with a"
+    "try {}, and keep the network small where little is left to forecast: kind adamw with a"
     " higher optimizer.weight_decay, fewer training.steps"
 )
+ADVICE_ON_PERIODS = "data.covariates.periods explain nothing of it: set them to the series' own periods, in rows"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def judge(
     baselines: Mapping[str, float],
     echo: float = float("nan"),
     orders: Mapping[str, int] = MappingProxyType({}),
+    order: int | None = None,
 ) -> Verdict:
     """Judge a rollout ``(N, K, F)`` against the truth.
 
@@ -79,6 +81,7 @@ def judge(
         baselines: label to RMSE over the same steps.
         echo: `metrics.echo` of the forecasts of the next step.
         orders: label to order, of those baselines that could be the linear part of such a network.
+        order: that of the linear part which it has.
     """
     K = truth.shape[1]
     holds = metrics.valid_steps(forecast, truth, scale, HOLDS)
@@ -101,10 +104,14 @@ def judge(
         spread = metrics.rmse(truth / scale, truth.mean(axis=1, keepdims=True) / scale)
         if metrics.rmse(forecast / scale, truth / scale) < NEGLIGIBLE * spread:
             advice = None
+    better = orders.get(label) if best < model_rmse else None
+    if advice and order:
+        another = f"model.autoregression={better}" if better and better != order else "another model.autoregression"
+        advice = ADVICE_BESIDE_AUTOREGRESSION.format(another)
     # an autoregression that is exact belongs to a made-up series, on which nobody wants its help
-    if advice and label in orders and NEGLIGIBLE * model_rmse < best < model_rmse:
+    elif advice and better and NEGLIGIBLE * model_rmse < best:
         advice += (
-            f"; or let the network forecast only what {label} leaves: model.autoregression={orders[label]},"
+            f"; or let the network forecast only what {label} leaves: model.autoregression={better},"
             " without training.rollout"
         )
     return Verdict(kind, text, advice)
