@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import replace
 
 import pytest
@@ -66,6 +67,17 @@ def test_it_goes_on_from_every_step_of_every_stage(config, straight, tmp_path, a
     resumed = Training.resume(Run(stopped.run.path)).execute(tmp_path, None, "run", StopRequest())
     assert (resumed.status, resumed.step) == ("finished", STEPS)
     assert digests(resumed.run) == digests(straight)
+
+
+def test_the_step_at_which_rollouts_begin_is_that_of_the_plan(config, tmp_path):
+    training = config.training.model_copy(update={"steps": None, "epochs": 4})
+    epochs = config.model_copy(update={"training": training})
+    records = []
+    stop = StopRequest(also=lambda: len(records) >= 1)
+    run = Training(epochs).execute(tmp_path, "run", "run", stop, on_record=records.append).run
+    batches = Training(epochs).trainer.steps // 4
+    assert batches > 1
+    assert run.read_manifest()["rollouts_from"] == [math.ceil(0.6 * 4 * batches), 0, 0]
 
 
 def test_forecasts_are_made_in_the_last_stages_precision(straight):

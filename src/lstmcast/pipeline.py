@@ -143,6 +143,11 @@ class Training:
         steps = [trainer.steps for trainer in self._trainers]
         return None if None in steps else sum(filter(None, steps))
 
+    @property
+    def _rollouts_from(self) -> list[int | None]:
+        """For each stage the step in it after which it runs through the network's own predictions."""
+        return [trainer.rollouts_from for trainer in self._trainers]
+
     def _fit(self, **callbacks: Any) -> Outcome:
         """Train from the present stage to the end of the last; ``callbacks`` are those of `fit`."""
         while True:
@@ -293,6 +298,7 @@ class Training:
                 overrides=list(overrides),
                 seed=self.config.seed,
                 processes=self._processes,
+                rollouts_from=self._rollouts_from,
                 versions={
                     "lstmcast": __version__,
                     "python": platform.python_version(),
@@ -318,9 +324,7 @@ class Training:
         try:
             from lstmcast.reports import plots
 
-            loss = plots.loss(
-                run.read_metrics(), run.name, self.config.loss_name, rollouts_from=self.config.rollouts_from
-            )
+            loss = plots.loss(run.read_metrics(), run.name, self.config.loss_name, rollouts_from=self._rollouts_from)
             plots.save(loss, run.path / "loss.png")
             if isinstance(evaluation, Evaluation) and isinstance(trained, Trained):
                 plots.save(plots.rollout(evaluation, trained.columns, run.name), run.path / "rollout.png")

@@ -138,3 +138,6 @@ def test_many_trials_are_pictured_up_to_a_point(full, monkeypatch):
 def test_numbers_in_pictures_are_not_rounded():
     figure = figures.scatter([0.001, 0.002, 0.003], [1.0, 2.0, 3.0], ["#a", "#b", "#c"], ("x", "y"))
     assert "0.0010" in figures.svg(figure, "")
+    ticks = figures.svg(figures.horizon({"1": 0.85, "10": 0.95}, {}), "")
+    assert ">0.9<" in ticks
+    assert "e−01" not in ticks

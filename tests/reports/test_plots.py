@@ -1,11 +1,13 @@
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lstmcast.errors import UnwritableError, UsageError
 from lstmcast.reports import plots
+from lstmcast.reports.figures import horizon
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
@@ -74,13 +76,32 @@ def test_rollout_shows_truth_forecast_and_history(evaluation):
 
 
 def test_horizon_curves_pass_through_the_scores(evaluation):
-    drawn = lines(plots.horizon(evaluation, "run").axes[0])
+    figure = plots.horizon(evaluation, "run")
+    drawn = lines(figure.axes[0])
     scores = {score.label: score for score in (evaluation.model, *evaluation.baselines.values())}
     assert len(drawn) == len(scores)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert not legend.get_window_extent().overlaps(figure.axes[0].get_window_extent())
     for label, data in drawn.items():
         for h, error in scores[label].rollout.items():
             if error > 0:
                 assert data[h - 1] == pytest.approx((h, error))
+
+
+def test_no_baseline_is_dropped_and_all_look_different(evaluation):
+    score = evaluation.model
+    many = replace(evaluation, baselines={str(k): replace(score, label=f"baseline {k}") for k in range(10)})
+    page = horizon(score.rollout, dict.fromkeys(many.baselines, score.rollout))
+    for figure in (plots.horizon(many, "run"), page):
+        drawn = [(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines]
+        assert len(set(drawn)) == len(drawn) == 11
+
+
+def test_scores_of_several_columns_have_their_unit(evaluation):
+    two = replace(evaluation, columns={"a": {}, "b": {}})
+    assert "standard deviations" in plots.rollout(two, ("a",), "run").get_suptitle()
+    assert "standard deviations" not in plots.rollout(evaluation, ("a",), "run").get_suptitle()
 
 
 def test_loss_shows_every_step_validation_and_rate():
@@ -95,20 +116,21 @@ def test_loss_shows_every_step_validation_and_rate():
 
 
 def test_loss_marks_where_rollouts_begin():
-    for share, marks in ((None, 0), (0.0, 0), (0.25, 1)):
-        axes = plots.loss(records(60), "run", rollouts_from=[share]).axes[:2]
+    # 60 steps are there of more that were planned
+    for step, marks in ((None, 0), (0, 0), (15, 1), (75, 0)):
+        axes = plots.loss(records(60), "run", rollouts_from=[step]).axes[:2]
         for ax in axes:
             begun = [line.get_xdata()[0] for line in ax.lines if line.get_label() == "rollouts begin"]
             assert begun == [15.0] * marks
 
 
-def test_loss_marks_stages_and_the_first_rollouts_in_them():
+def test_loss_marks_stages_and_the_rollouts_in_them():
     staged = [
         record | ({"stage": stage} if stage else {}) for record in records(60) for stage in [record["step"] // 21]
     ]
-    for ax in plots.loss(staged, "run", rollouts_from=[None, 0.5, 0.0]).axes[:2]:
+    for ax in plots.loss(staged, "run", rollouts_from=[None, 10, 0]).axes[:2]:
         marks = [(line.get_linestyle(), line.get_xdata()[0]) for line in ax.lines if line.get_linestyle() != "-"]
-        assert marks == [("--", 20), ("--", 41), (":", 20 + 0.5 * 21)]
+        assert marks == [("--", 20), ("--", 41), (":", 30), (":", 41)]
 
 
 @pytest.mark.parametrize("metrics", [[], records(1), records(3, loss=0.0)], ids=["none", "one", "zero loss"])
@@ -145,7 +167,8 @@ def test_long_series_are_thinned():
 
 def test_a_band_is_shaded():
     values = np.stack([np.zeros((1, 30, 1)), np.full((1, 30, 1), -2.0), np.full((1, 30, 1), 3.0)], axis=-1)
-    ax = plots.forecast(np.zeros((1, 30, 1)), values, ("a",), "run").axes[0]
+    ax = plots.forecast(np.zeros((1, 30, 1)), values, ("a",), "run", 0.9).axes[0]
+    assert "90 % interval" in [text.get_text() for text in ax.get_legend().get_texts()]
     (band,) = ax.collections
     box = band.get_datalim(ax.transData)
     assert (box.ymin, box.ymax) == (-2, 3)

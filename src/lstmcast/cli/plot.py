@@ -29,12 +29,14 @@ def plot(
     from lstmcast.config.load import load
     from lstmcast.forecasting.evaluate import HORIZONS, evaluate
     from lstmcast.reports import plots
+    from lstmcast.reports.records import record_of
 
     found = [runs.find(reference, output_dir) for reference in run or ["latest"]]
     for one in found:
         if kind == "loss":
-            config = load(str(one.config))
-            figure = plots.loss(one.read_metrics(), one.name, config.loss_name, rollouts_from=config.rollouts_from)
+            loss_name = load(str(one.config)).loss_name
+            rollouts_from = record_of(one, one.read_manifest()).manifest.get("rollouts_from", ())
+            figure = plots.loss(one.read_metrics(), one.name, loss_name, rollouts_from=rollouts_from)
         else:
             trained = load_forecaster(one, f"--kind {kind}")
             dataset = trained.dataset(future=max(HORIZONS))

@@ -64,15 +64,6 @@ class Config(Document):
         return "cross-entropy, nats" if self.model.output == "categorical" else "mean squared error"
 
     @property
-    def rollouts_from(self) -> list[float | None]:
-        """For each stage the share of its steps after which it runs through the network's own predictions."""
-        rollouts = [stage.training.rollout for stage in self.stages]
-        return [
-            next((milestone.start for milestone in rollout.milestones if milestone.steps), None) if rollout else None
-            for rollout in rollouts
-        ]
-
-    @property
     def last_step_loss(self) -> bool:
         """Whether the loss counts the last step alone."""
         default = "last_step" if self.generator.kind == "windowed_sine" else "every_step"

@@ -19,7 +19,7 @@ from matplotlib.ticker import LogFormatter
 
 from lstmcast.arrays import Array
 from lstmcast.errors import InvalidError, NotFoundError
-from lstmcast.reports.plots import HISTORY, NETWORK, OTHERS, TRUTH
+from lstmcast.reports.plots import HISTORY, NETWORK, TRUTH, styles
 from lstmcast.runs import MAX_FORECAST, read
 
 # inches; on a phone's width the letters are still 9 px high
@@ -29,6 +29,13 @@ COLOURS = {"#000000": "currentColor", HISTORY: "currentColor", NETWORK: "var(--m
 # a parameter whose largest value is this many times its least is drawn on a logarithmic axis
 WIDE = 10.0
 Series = dict[str, tuple[Array, Array]]
+
+
+class _Plain(LogFormatter):
+    """Labels where a logarithmic axis has them, as 0.9 and not as 9e-01."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:.4g}" if super().__call__(x, pos) else ""
 
 
 def svg(figure: Figure, description: str, targets: Mapping[str, str] | None = None) -> Markup:
@@ -43,8 +50,8 @@ def svg(figure: Figure, description: str, targets: Mapping[str, str] | None = No
         for axis in (ax.xaxis, ax.yaxis):
             if axis.get_scale() == "log":
                 # plain numbers: formulas at the ticks would take a third of the time
-                axis.set_major_formatter(LogFormatter())
-                axis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
+                axis.set_major_formatter(_Plain())
+                axis.set_minor_formatter(_Plain(labelOnlyBase=False))
     buffer = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     context = rc_context({"svg.hashsalt": description, "svg.fonttype": "none", "path.simplify_threshold": 0.4})
@@ -126,7 +133,9 @@ def rollout(series: Series, most: int) -> Figure:
 
 def horizon(network: Mapping[str, float | None], baselines: Mapping[str, Mapping[str, float | None]]) -> Figure:
     """Draw the error over the first h steps against h, beside the baselines; one that is not finite is left out."""
-    figure, (ax,) = _axes(2.8)
+    columns = 2
+    rows = -(-(len(baselines) + 1) // columns)
+    figure, (ax,) = _axes(2.6 + 0.18 * rows)
 
     def line(label: str, errors: Mapping[str, float | None], **style: Any) -> None:
         # an error of zero has no place on a logarithmic axis
@@ -134,13 +143,14 @@ def horizon(network: Mapping[str, float | None], baselines: Mapping[str, Mapping
         if points:
             ax.plot(*zip(*points, strict=True), label=label, **style)
 
-    for (label, errors), color in zip(baselines.items(), OTHERS, strict=False):
-        line(label, errors, color=color, lw=1, ls=":", marker=".", ms=5)
+    for (label, errors), style in zip(baselines.items(), styles(), strict=False):
+        line(label, errors, lw=1, marker=".", ms=5, **style)
     line("network", network, color=NETWORK, lw=2, marker="o", ms=4)
     ax.set_xscale("log")
     if ax.lines:
         ax.set_yscale("log")
-        ax.legend(frameon=False, fontsize=8)
+        # below the axes: the curves may be anywhere in them
+        figure.legend(frameon=False, fontsize=8, ncols=columns, loc="outside lower center")
     ax.set_xlabel("horizon h, steps", fontsize=8)
     ax.set_ylabel("RMSE over steps 1 to h", fontsize=8)
     return figure

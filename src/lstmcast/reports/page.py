@@ -226,6 +226,7 @@ def _pictures(record: Record, series: int) -> list[Picture]:
         kind = "cross-entropy, nats" if "cross_entropy" in (manifest.get("next_step") or {}) else "mean squared error"
         first, last = (number(metrics[i].get("loss")) for i in (0, -1))
         description = f"Training loss of {run.name}: {first} at the first of {len(metrics):,} steps, {last} at the last"
-        figure = figures.resized(plots.loss(metrics, run.name, kind, MAX_POINTS), 3.4)
+        rollouts_from = manifest.get("rollouts_from") or ()
+        figure = figures.resized(plots.loss(metrics, run.name, kind, MAX_POINTS, rollouts_from), 3.4)
         pictures.append(Picture(figures.svg(figure, description), "Training loss and learning rate"))
     return pictures

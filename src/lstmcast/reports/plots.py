@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from lstmcast.runs import write
 # Okabe and Ito's colours, told apart by all eyes; wine in the place of yellow, which is lost on white
 TRUTH, NETWORK, HISTORY = "#999999", "#0072B2", "#333333"
 OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#882255")
+# told apart from the network's line, which is solid
+DASHES = (":", "--", "-.")
 MAX_SERIES = 6
 MAX_POINTS = 20_000
 
@@ -53,6 +56,12 @@ def _figure(rows: int, title: str, height: float = 2.2) -> tuple[Figure, list[Ax
     return figure, list(axes)
 
 
+def styles() -> Iterator[dict[str, Any]]:
+    """Yield styles of lines, without end; the first 18 differ."""
+    for dash, color in cycle(product(DASHES, OTHERS)):
+        yield {"color": color, "ls": dash}
+
+
 def _thin(length: int, points: int = MAX_POINTS) -> slice:
     return slice(None, None, max(1, -(-length // points)))
 
@@ -62,7 +71,7 @@ def loss(
     title: str,
     name: str = "mean squared error",
     points: int = MAX_POINTS,
-    rollouts_from: Sequence[float | None] = (),
+    rollouts_from: Sequence[int | None] = (),
 ) -> Figure:
     """Draw the loss, its running median, the validation metric and the learning rate, step by step.
 
@@ -71,7 +80,7 @@ def loss(
         title: the run's name.
         name: what the loss is.
         points: the most steps that are drawn.
-        rollouts_from: for each stage the share of its steps after which it runs through the network's own predictions.
+        rollouts_from: for each stage the step in it at which it begins to read the network's own predictions, or None.
 
     Raises:
         InvalidError: if a step lacks one of these.
@@ -98,19 +107,20 @@ def loss(
         beside = ax.twinx()
         beside.plot(*zip(*validated, strict=True), color=OTHERS[3], marker="o", ms=3, lw=1, label="validation metric")
         beside.set_ylabel("validation metric", color=OTHERS[3])
-    begins = [0, *(np.flatnonzero(np.diff(stages)) + 1)][: len(rollouts_from)]
-    lengths = np.diff([*begins, len(steps)])
+    begins = [0, *(np.flatnonzero(np.diff(stages)) + 1)]
+    ends = [*begins[1:], len(steps)]
     rollouts = [
-        begin + share * length
-        for begin, length, share in zip(begins, lengths, rollouts_from, strict=False)
-        if share is not None
+        begin + step
+        for begin, end, step in zip(begins, ends, rollouts_from, strict=False)
+        if step is not None and 0 < begin + step < end
     ]
     for marked in (ax, below):
         for begin in begins[1:]:
             label = "next stage" if begin == begins[1] else None
             marked.axvline(begin, color=HISTORY, lw=0.8, ls="--", label=label)
-        if rollouts and rollouts[0]:
-            marked.axvline(rollouts[0], color=HISTORY, lw=0.8, ls=":", label="rollouts begin")
+        for rollout_begin in rollouts:
+            label = "rollouts begin" if rollout_begin == rollouts[0] else None
+            marked.axvline(rollout_begin, color=HISTORY, lw=0.8, ls=":", label=label)
     if (values > 0).any():
         ax.set_yscale("log")
     ax.set_ylabel(name)
@@ -130,6 +140,11 @@ def _labels(count: int, columns: tuple[str, ...]) -> list[tuple[int, int, str]]:
     return labels[:MAX_SERIES]
 
 
+def _unit(evaluation: Evaluation) -> str:
+    """Name the unit of scores where it is not that of the values."""
+    return "" if len(evaluation.columns) == 1 else ", in standard deviations"
+
+
 def _axis_limits(ax: Axes, *arrays: Array) -> None:
     """Show the truth's range and half as much around it: a diverging forecast must not hide it."""
     low = min(float(array.min()) for array in arrays)
@@ -144,7 +159,7 @@ def rollout(evaluation: Evaluation, columns: tuple[str, ...], title: str) -> Fig
     labels = _labels(len(truth), columns)
     best = min(evaluation.baselines.values(), key=lambda score: list(score.rollout.values())[-1])
     ours, theirs = (list(score.rollout.values())[-1] for score in (evaluation.model, best))
-    errors = f"RMSE over {truth.shape[1]:,} steps {ours:.2g}; {best.label}: {theirs:.2g}"
+    errors = f"RMSE over {truth.shape[1]:,} steps{_unit(evaluation)}: {ours:.2g}; {best.label}: {theirs:.2g}"
     figure, axes = _figure(len(labels), f"{title}\n{errors}")
     steps = np.arange(1, truth.shape[1] + 1)
     shown = min(evaluation.history.shape[1], max(50, truth.shape[1] // 4))
@@ -175,14 +190,15 @@ def horizon(evaluation: Evaluation, title: str) -> Figure:
             errors: Array = np.sqrt(np.cumsum(squares) / h)
         return np.where(errors > 0, errors, np.nan)
 
-    for score, color in zip(evaluation.baselines.values(), OTHERS, strict=False):
-        ax.plot(h, curve(score.forecast), color=color, lw=1, ls=":", label=score.label)
+    for score, style in zip(evaluation.baselines.values(), styles(), strict=False):
+        ax.plot(h, curve(score.forecast), lw=1, label=score.label, **style)
     ax.plot(h, curve(evaluation.model.forecast), color=NETWORK, lw=1.8, label="network")
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("horizon h, steps")
-    ax.set_ylabel("RMSE over steps 1 to h")
-    ax.legend(frameon=False, fontsize=8)
+    ax.set_ylabel(f"RMSE over steps 1 to h{_unit(evaluation)}")
+    # below the axes: the curves may be anywhere in them
+    figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside lower center")
     return figure
 
 
@@ -224,8 +240,11 @@ def gates(traced: Mapping[str, Array], title: str) -> Figure:
     return figure
 
 
-def forecast(history: Array, values: Array, columns: tuple[str, ...], title: str) -> Figure:
-    """Draw a forecast ``(N, K, F, 1)`` after the end of ``history`` (N, T, F); with a band, ``(N, K, F, 3)``."""
+def forecast(history: Array, values: Array, columns: tuple[str, ...], title: str, level: float | None = None) -> Figure:
+    """Draw a forecast ``(N, K, F, 1)`` after the end of ``history`` (N, T, F).
+
+    With the band that holds the truth with probability ``level`` the forecast is ``(N, K, F, 3)``.
+    """
     labels = _labels(len(values), columns)
     figure, axes = _figure(len(labels), f"{title}: forecast of {values.shape[1]:,} steps")
     shown = min(history.shape[1], max(50, values.shape[1] // 2))
@@ -234,9 +253,9 @@ def forecast(history: Array, values: Array, columns: tuple[str, ...], title: str
         thin = _thin(values.shape[1])
         steps = np.arange(1, values.shape[1] + 1)
         ax.plot(steps[thin], values[n, :, f, 0][thin], color=NETWORK, lw=1.2, ls="--", label="network")
-        if values.shape[3] == 3:
-            low, high = values[n, :, f, 1], values[n, :, f, 2]
-            ax.fill_between(steps[thin], low[thin], high[thin], color=NETWORK, alpha=0.2, lw=0, label="interval")
+        if level is not None:
+            low, high, name = values[n, :, f, 1], values[n, :, f, 2], f"{100 * level:g} % interval"
+            ax.fill_between(steps[thin], low[thin], high[thin], color=NETWORK, alpha=0.2, lw=0, label=name)
         ax.axvline(0.5, color=HISTORY, lw=0.8)
         ax.set_ylabel(label, fontsize=8)
     # above the axes: a forecast may be anywhere in them

@@ -163,6 +163,7 @@ SHAPES: dict[str, Callable[[Any], bool]] = {
     "seed": lambda value: isinstance(value, int),
     "seconds": _is_score,
     "overrides": lambda value: isinstance(value, list),
+    "rollouts_from": lambda value: isinstance(value, list) and all(map(_is_score, value)),
     "versions": lambda value: isinstance(value, dict),
     **dict.fromkeys(("status", "created", "config", "verdict", "verdict_kind"), lambda value: isinstance(value, str)),
 }

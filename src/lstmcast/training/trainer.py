@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -163,6 +164,13 @@ class Trainer:
         """Whether all steps are done, or early stopping has waited long enough."""
         early = self._training.early_stopping
         return self.step == self.steps or (early is not None and self.waited >= early.patience)
+
+    @property
+    def rollouts_from(self) -> int | None:
+        """The step after which it runs through the network's own predictions; None: never."""
+        rollout = self._training.rollout
+        starts = [milestone.start for milestone in rollout.milestones if milestone.steps] if rollout else []
+        return math.ceil(starts[0] * (self.steps or 0)) if starts else None
 
     def next(self, stop: Callable[[], bool]) -> Record:
         """Do one step, and validate if it is time to.
