@@ -267,7 +267,7 @@ def save_trained(path: Path, parameters: Checkpoint, config: Config, dataset: Da
         "sliding": dataset.longest if config.last_step_loss else None,
         "bins": dataclasses.astuple(dataset.bins) if dataset.bins else None,
         "covariates": None,
-        "step": dataclasses.astuple(dataset.step) if dataset.step else None,
+        "step": dataclasses.astuple(dataset.clock.step) if dataset.clock else None,
     }
     if dataset.covariates:
         parts = vars(dataset.covariates)

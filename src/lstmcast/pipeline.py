@@ -320,7 +320,7 @@ class Training:
         else:
             assert isinstance(self.dataset, Dataset)
             evaluation = evaluate(trained.forecaster, self.dataset)
-            runs.write(run.forecast, rollout_csv(evaluation, trained.columns))
+            runs.write(run.forecast, rollout_csv(evaluation, trained.columns, self.dataset.clock))
         try:
             from lstmcast.reports import plots
 

@@ -289,6 +289,23 @@ def test_changed_training_data_are_noticed(cli, two, two_config, tmp_path):
     cli("predict", run).refused(4, "two.csv")
 
 
+def test_forecasts_bear_the_times_that_follow_those_of_the_file(cli, timed, tmp_path):
+    last = datetime.fromisoformat(timed.config.with_name("timed.csv").read_text().splitlines()[-1].split(",")[0])
+    expected = [(last + timedelta(hours=k)).isoformat() for k in (1, 2, 3)]
+    rows = cli("predict", timed.path, "--future", 3, "--interval", 0.8).done().rows
+    assert list(rows[0]) == ["series", "step", "value", "lower", "upper", "time"]
+    times = [row["time"] for row in rows if row["series"] == "a"]
+    assert [datetime.fromisoformat(time).isoformat() for time in times] == expected
+    assert [row["time"] for row in rows if row["series"] != "a"] == times
+    assert cli("predict", timed.path, "--future", 3, "--format", "json").done().json["times"] == times
+    cli("predict", timed.path, "--future", 3, "--format", "npz", "-o", tmp_path / "f.npz").done()
+    assert list(np.load(tmp_path / "f.npz")["times"]) == times
+    with (timed.path / "forecast.csv").open() as file:
+        rollout = [row["time"] for row in csv.DictReader(file) if row["series"] == "a"]
+    assert datetime.fromisoformat(rollout[-1]) == last
+    assert len(set(rollout)) == len(rollout)
+
+
 def test_known_periods_go_on_where_the_clock_stands(cli, timed, tmp_path):
     source = timed.config.with_name("timed.csv")
     expected = cli("predict", timed.path, "--future", 30).done()
@@ -300,6 +317,7 @@ def test_known_periods_go_on_where_the_clock_stands(cli, timed, tmp_path):
     outcome = cli("predict", timed.path, "--future", 30, "--data", later).done()
     for ours, theirs in zip(outcome.rows, expected.rows, strict=True):
         assert float(ours["value"]) == pytest.approx(float(theirs["value"]), abs=1e-9)
+        assert ours["time"] == theirs["time"]
     later.write_text("\n".join([header, *rows[-21:-18], *rows[-17:]]))
     assert "1 of 21 values" in cli("predict", timed.path, "--future", 3, "--data", later).done().err
     later.write_text("\n".join(row.partition(",")[2] for row in [header, *rows[-20:]]))

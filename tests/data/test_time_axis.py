@@ -76,7 +76,40 @@ def test_times_that_do_not_follow_one_another(texts: list[str], message: str) ->
     ],
 )
 def test_the_distance_of_the_rows_has_a_name(texts: list[str], name: str) -> None:
-    assert str(read(texts).step) == name
+    clock = read(texts).clock
+    assert str(clock and clock.step) == name
+
+
+@pytest.mark.parametrize(
+    ("texts", "following"),
+    [
+        (HOURS, ["2010-01-01T06:00", "2010-01-01T07:00"]),
+        (["2010-12-31 23:30:00Z", "2010-12-31 23:45:00Z"], ["2011-01-01 00:00:00Z", "2011-01-01 00:15:00Z"]),
+        (["2010-01-01T00:00+0100", "2010-01-01T01:00+0100"], ["2010-01-01T02:00+0100"]),
+        (["2010-01-01T00:00:00.0", "2010-01-01T00:00:00.5"], ["2010-01-01T00:00:01.0", "2010-01-01T00:00:01.5"]),
+        (["2010-01-01T00:00:00", "2010-01-01T00:00:20", "2010-01-01T00:00:41"], ["2010-01-01T00:01:02"]),
+        (["2010-02-27", "2010-02-28"], ["2010-03-01"]),
+        (["20100227", "20100228"], ["20100301"]),
+        (["2010-W52-1T00:00", "2011-W01-1T00:00"], ["2011-01-10T00:00:00+00:00"]),
+        (["2010-01-31", "2010-02-28"], ["2010-03-31", "2010-04-30"]),
+        (["2010-01-15", "2010-02-15"], ["2010-03-15"]),
+        (["2010-11", "2010-12"], ["2011-01"]),
+        (["2007-02-28", "2008-02-29"], ["2009-02-28"]),
+        (["1700", "1701"], ["1702"]),
+        (["1.0", "1.5"], ["2", "2.5"]),
+        (["9998-01-01", "9999-01-01"], ["", ""]),
+    ],
+)
+def test_the_times_to_come_are_written_as_those_before(texts: list[str], following: list[str]) -> None:
+    axis = read(texts)
+    assert axis.clock is not None
+    steps = range(len(texts), len(texts) + len(following))
+    assert [axis.clock.write(step) for step in steps] == following
+    assert axis.clock.write(len(texts) - 1) == texts[-1] or "W" in texts[-1]
+
+
+def test_labels_tell_no_time() -> None:
+    assert read(["Monday", "Tuesday"]).clock is None
 
 
 @pytest.mark.parametrize("days", [1, 7])

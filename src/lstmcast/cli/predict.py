@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from lstmcast.arrays import Array
     from lstmcast.builder import Trained
+    from lstmcast.data.time_axis import Clock
     from lstmcast.forecasting.rollout import Forecaster
 
 MAX_FUTURE = 1_000_000_000
@@ -73,9 +74,9 @@ def predict(
     if data is None:
         assert dataset is not None
         history = trained.scaler.invert(dataset.test.rows[:, : dataset.test.known])
-        notes = dataset.notes
+        clock, notes = dataset.clock, dataset.notes
     else:
-        history, forecaster, notes = _own_data(data, column, trained, forecaster)
+        history, forecaster, clock, notes = _own_data(data, column, trained, forecaster)
     for note in notes:
         say(f"warning: {note}")
     N, _, F = history.shape
@@ -83,8 +84,10 @@ def predict(
     paths = forecaster.stream_paths(trained.scaler.apply(history))
     chunks = _chunks(_steps(paths, trained, interval, margins), future)
     kept: list[Array] = []
+    known = history.shape[1]
+    times = (clock.write(step) for step in range(known, known + future)) if clock else None
     if format == "csv":
-        text = _csv(chunks, labels, kept if plot else None, BAND if interval else ())
+        text = _csv(chunks, labels, kept if plot else None, BAND if interval else (), times)
         if output is None:
             for part in text:
                 emit_text(part)
@@ -103,6 +106,7 @@ def predict(
                 "future": future,
                 "labels": labels,
                 **{name: flat[..., k].tolist() for k, name in enumerate(("series", *BAND)[: flat.shape[2]])},
+                **({"times": list(times)} if times else {}),
             }
             text_document = runs.to_json(document, indent=None)
             if output is None:
@@ -115,6 +119,7 @@ def predict(
             assert output is not None
             with runs.replacing(output) as file:
                 arrays = {name: flat[..., k] for k, name in enumerate(("series", *BAND)[: flat.shape[2]])}
+                arrays |= {"times": np.array(list(times))} if times else {}
                 np.savez(file, labels=np.array(labels), **arrays)  # type: ignore[arg-type]
     if output is not None:
         say(f"wrote {output}")
@@ -127,8 +132,8 @@ def predict(
 
 def _own_data(
     path: Path, column: list[str] | None, trained: Trained, forecaster: Forecaster
-) -> tuple[Array, Forecaster, tuple[str, ...]]:
-    """Read the user's file; return the history ``(1, L, F)``, the forecaster at its place in time, and notes."""
+) -> tuple[Array, Forecaster, Clock | None, tuple[str, ...]]:
+    """Read the user's file; return the history ``(1, L, F)``, the forecaster at its place in time, its clock, notes."""
     import numpy as np
 
     from lstmcast.data.series import Series, read_series
@@ -149,14 +154,15 @@ def _own_data(
         time_column, missing = None, "error"
     series = read_series(path, columns, time_column, missing, timed=covariates is not None)
     notes, origin = series.notes, series.origin
-    if series.step and trained.step:
-        if not series.step.is_like(trained.step):
+    if series.clock and trained.step:
+        step = series.clock.step
+        if not step.is_like(trained.step):
             raise InvalidError(
-                f"{path}: rows are {series.step} apart; the run was trained on rows {trained.step} apart",
+                f"{path}: rows are {step} apart; the run was trained on rows {trained.step} apart",
                 "give rows as far apart as the run's, or train a run on these",
             )
         # the run's own step: the file's is as exact as its clock
-        origin *= series.step.size / trained.step.size
+        origin *= step.size / trained.step.size
     elif trained.step and covariates is not None:
         raise InvalidError(
             f"{path}: column {time_column!r} does not tell when its rows are, which the run's known periods need",
@@ -169,7 +175,10 @@ def _own_data(
             notes = (*notes, f"{path}: its first row counts as the time of the run's first row: no data.time_column")
         off = (origin - covariates.origin + 0.5) % 1 - 0.5
         if trained.step and abs(off) > TOLERANCE:
-            notes = (*notes, f"{path}: rows lie {off:+.2g} steps beside those of the run; known periods are moved along")
+            notes = (
+                *notes,
+                f"{path}: rows lie {off:+.2g} steps beside those of the run; known periods are moved along",
+            )
         forecaster = dataclasses.replace(forecaster, covariates=dataclasses.replace(covariates, origin=origin))
     history = series.values[None]
     scaled = trained.scaler.apply(history)
@@ -184,7 +193,7 @@ def _own_data(
             *notes,
             f"--data: {scaled.shape[1]} rows; the network was trained to read {forecaster.context} before it forecasts",
         )
-    return history, forecaster, notes
+    return history, forecaster, series.clock, notes
 
 
 def _steps(paths: Iterator[Array], trained: Trained, level: float | None, margins: Array | None) -> Iterator[Array]:
@@ -216,11 +225,17 @@ def _whole(chunks: list[Array]) -> Array:
     return np.concatenate(chunks, axis=1)
 
 
-def _csv(chunks: Iterator[Array], labels: list[str], kept: list[Array] | None, band: tuple[str, ...]) -> Iterator[str]:
-    """Yield the rows series, step, value and perhaps the band, a chunk of steps at a time."""
+def _csv(
+    chunks: Iterator[Array],
+    labels: list[str],
+    kept: list[Array] | None,
+    band: tuple[str, ...],
+    times: Iterator[str] | None,
+) -> Iterator[str]:
+    """Yield the rows series, step, value and perhaps the band and the time, a chunk of steps at a time."""
     from lstmcast.forecasting.table import csv_rows
 
-    yield ",".join(("series", "step", "value", *band)) + "\n"
+    yield ",".join(("series", "step", "value", *band, *(["time"] if times else []))) + "\n"
     step = 0
     for chunk in chunks:
         if kept is not None:
@@ -228,5 +243,6 @@ def _csv(chunks: Iterator[Array], labels: list[str], kept: list[Array] | None, b
         rows = []
         for values in chunk.swapaxes(0, 1).reshape(chunk.shape[1], len(labels), -1).tolist():
             step += 1
-            rows += [(label, step, *row) for label, row in zip(labels, values, strict=True)]
+            time = [next(times)] if times else []
+            rows += [(label, step, *row, *time) for label, row in zip(labels, values, strict=True)]
         yield csv_rows(rows)

@@ -17,7 +17,9 @@ Period = Annotated[float, Field(gt=1, le=1e9)]
 class CovariateSettings(Section):
     """Known periodic parts of a series, such as the hour of the day or the tides."""
 
-    periods: list[Period] = Field(min_length=1, max_length=200, description="in steps (rows); 24 is the day of hourly rows")
+    periods: list[Period] = Field(
+        min_length=1, max_length=200, description="in steps (rows); 24 is the day of hourly rows"
+    )
     inputs: bool = Field(True, description="let the network read the sine and cosine of each period at every step")
     subtract: bool = Field(
         False,

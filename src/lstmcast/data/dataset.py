@@ -12,7 +12,7 @@ from lstmcast.data.autoregression import Remainder
 from lstmcast.data.batches import ChangedSampler, Sampler
 from lstmcast.data.categories import Bins
 from lstmcast.data.covariates import Covariates
-from lstmcast.data.time_axis import Step
+from lstmcast.data.time_axis import Clock
 from lstmcast.errors import InvalidError
 
 # the square of this, times the scale, is a finite number
@@ -85,7 +85,7 @@ class Dataset:
             ``sampler(batch_size, seed, last_step=..., warmup=...)``.
         covariates: what is known of every step in advance; step 0 is the first of all rows.
         remainder: the linear part of a forecast, whose remainder the network forecasts.
-        step: the distance of two rows in time, where that is known.
+        clock: tells the time of any step, if that is known; step 0 is the first of all rows.
         notes: what a user should know about the data.
     """
 
@@ -102,7 +102,7 @@ class Dataset:
     bins: Bins | None = None
     covariates: Covariates | None = None
     remainder: Remainder | None = None
-    step: Step | None = None
+    clock: Clock | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from lstmcast.data.batches import Batch, ChangedSampler, Sampler, WindowSampler
 from lstmcast.data.covariates import Covariates, CovariateSettings
 from lstmcast.data.csv_file import read_table
 from lstmcast.data.dataset import Borders, Dataset, Scaler, check_window
-from lstmcast.data.time_axis import Step, TimeAxis, read_times
+from lstmcast.data.time_axis import Clock, TimeAxis, read_times
 from lstmcast.data.user_file import shorten
 from lstmcast.errors import InvalidError
 from lstmcast.settings import Section, Seed
@@ -31,13 +31,13 @@ class TimeSeries:
     Attributes:
         values: ``(L, F)``, without gaps.
         origin: the first row's time in steps; see `TimeAxis`.
-        step: the distance of two rows in time, where that is known.
+        clock: tells the time of any step, if there is a column of times.
         notes: what was filled in, for people.
     """
 
     values: Array
     origin: float
-    step: Step | None
+    clock: Clock | None
     notes: tuple[str, ...]
 
 
@@ -96,7 +96,7 @@ def read_series(
                 f"{path}: column {name!r}: {filled:,} of {len(every):,} values are missing and interpolated,"
                 f" at most {longest:,} in a row"
             )
-    return TimeSeries(values, axis.origin, axis.step, tuple(notes))
+    return TimeSeries(values, axis.origin, axis.clock, tuple(notes))
 
 
 class Series(Section):
@@ -159,6 +159,6 @@ class Series(Section):
             longest=self.timesteps,
             sampler=sampler,
             covariates=covariates,
-            step=series.step,
+            clock=series.clock,
             notes=series.notes,
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,8 @@ from lstmcast.errors import InvalidError
 
 # a distance may be off by this share of a step: clocks are rounded
 TOLERANCE = 0.1
-
+# the usual way to write a time: its separator, hours to perhaps fractions of seconds, and its zone
+CLOCK = re.compile(r"\d{4}-\d\d-\d\d([T ])(\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 
 NAMED_SECONDS = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
 
@@ -48,6 +50,49 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Clock:
+    """Tells the time of any step, written as a file's time column writes its last row's.
+
+    Attributes:
+        row: the last row's place, in steps after the first.
+        text: its time, as it stands in the file.
+        step: the distance of two rows.
+    """
+
+    row: int
+    text: str
+    step: Step
+
+    def write(self, row: int) -> str:
+        """Return the time that many steps after the first row; empty where no calendar reaches."""
+        after = (row - self.row) * self.step.size
+        last = _parse(self.text)
+        if last is None:
+            return f"{float(self.text) + after:.12g}"
+        try:
+            if self.step.unit == "month":
+                year, month = divmod(12 * last.year + last.month - 1 + round(after), 12)
+                days = monthrange(year, month + 1)[1]
+                at_end = last.day == monthrange(last.year, last.month)[1]
+                return self._written(last.replace(year=year, month=month + 1, day=days if at_end else last.day))
+            return self._written(last + timedelta(seconds=after))
+        except (OverflowError, ValueError):
+            return ""
+
+    def _written(self, time: datetime) -> str:
+        if len(self.text) <= len("2010-01-01"):
+            day = (time + timedelta(hours=12)).date().isoformat()  # the nearest, for rows lie roughly a unit apart
+            return day[: len(self.text)] if "-" in self.text else day.replace("-", "")
+        parts = CLOCK.fullmatch(self.text)
+        if parts is None:
+            return time.isoformat()
+        separator, clock, zone = parts.groups(default="")
+        smallest = {5: timedelta(minutes=1), 8: timedelta(seconds=1)}.get(len(clock), timedelta())
+        written = (time + smallest / 2).replace(tzinfo=None).isoformat(separator, "microseconds")
+        return written[: len("2010-01-01T") + len(clock)] + zone
+
+
+@dataclass(frozen=True)
 class TimeAxis:
     """Where rows lie in time.
 
@@ -55,12 +100,12 @@ class TimeAxis:
         steps: ``(L,)``, whole steps after the first row: 0, 1, 2, … where no row is missing.
         origin: the first row's distance in steps from the time zero: from 1970 in UTC, from the year 0 in months,
             or from the number 0; 0 where times are mere labels.
-        step: the distance of two rows; None where times are mere labels.
+        clock: tells the time of any step; None where times are mere labels.
     """
 
     steps: Array
     origin: float = 0.0
-    step: Step | None = None
+    clock: Clock | None = None
 
 
 def read_times(path: Path, column: str, texts: Sequence[str], lines: Sequence[int]) -> TimeAxis:
@@ -111,7 +156,8 @@ def read_times(path: Path, column: str, texts: Sequence[str], lines: Sequence[in
     unit: Literal["second", "month", "number"] = (
         "number" if read is _number else "second" if months is None else "month"
     )
-    return TimeAxis(after.astype(np.int64), float(times[0] / size), Step(size, unit))
+    clock = Clock(int(after[-1]), texts[-1], Step(size, unit))
+    return TimeAxis(after.astype(np.int64), float(times[0] / size), clock)
 
 
 def _date(text: str) -> float | None:

@@ -8,17 +8,21 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from lstmcast.data.time_axis import Clock
 from lstmcast.forecasting.evaluate import Evaluation
 
 
-def rollout_csv(evaluation: Evaluation, columns: tuple[str, ...]) -> str:
+def rollout_csv(evaluation: Evaluation, columns: tuple[str, ...], clock: Clock | None = None) -> str:
     """Write the rollout over the test part beside the truth, as CSV, in the user's units."""
-    forecast = evaluation.model.forecast
-    text = "series,step,value,truth\n"
+    forecast, before = evaluation.model.forecast, evaluation.origins[0] - 1
+    text = f"series,step,value,truth{',time' if clock else ''}\n"
     for n, f in np.ndindex(forecast.shape[0], forecast.shape[2]):
         label = series_label(n, f, forecast.shape[0], columns)
         pairs = np.stack([forecast[n, :, f], evaluation.truth[n, :, f]], axis=1).tolist()
-        text += csv_rows((label, step, *pair) for step, pair in enumerate(pairs, start=1))
+        text += csv_rows(
+            (label, step, *pair, *([clock.write(before + step)] if clock else []))
+            for step, pair in enumerate(pairs, start=1)
+        )
     return text
 
 
