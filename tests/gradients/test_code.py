@@ -85,6 +85,29 @@ def test_an_inferred_layout_is_said(examined, program) -> None:
     assert "loss = 0.5 Σ (p - y)² / (B T)" in notes
 
 
+@pytest.mark.parametrize(
+    ("mean", "said"),
+    [
+        ("np.mean(", "loss = Σ (p - y)² / (B T O), so dy = k * (p - y) with k = 2 / (B T O)"),
+        ("np.sum(", "loss = Σ (p - y)², so dy = k * (p - y) with k = 2"),
+        ("0.5 / len(y) * np.sum(", "loss = 0.5 Σ (p - y)² / B, so dy = k * (p - y) with k = 1 / B"),
+        ("1.5 * np.sum(", "loss = 0.5 k Σ (p - y)², so dy = k * (p - y) with k = 3"),
+        (
+            "3 / len(y) * np.sum(",
+            "loss = 0.5 k Σ (p - y)², so dy = k * (p - y) with k = 2 where B = 3, T = 1, D = 3, H = 3, O = 3",
+        ),
+    ],
+)
+def test_the_factor_of_the_losss_gradient_is_said(mean: str, said: str, examined) -> None:
+    text = (TEMPLATES / "lstm.txt").read_text()
+    assert text.count("return np.mean(") == 1
+    assert said in examined(text.replace("return np.mean(", f"return {mean}")).notes
+
+
+def test_the_factor_of_a_cross_entropys_gradient_is_said(examined, program) -> None:
+    assert "loss = -Σ y ln p / B, so dy = k * (p - y) with k = 1 / B" in examined(program("right_rnn_batched")).notes
+
+
 def test_gates_in_another_order_are_found(examined) -> None:
     text = (TEMPLATES / "lstm.txt").read_text()
     swapped = text.replace("i, f, g, o = np.split", "o, g, f, i = np.split")

@@ -25,7 +25,7 @@ ORACLES = {
     "all": "complex step, central differences and autograd",
 }
 NOTATION = """Notation: samples in rows; dz is the gradient of the loss with respect to z; x input, h state,
-c cell state, tc = tanh(c), p prediction, y target, k the factor in front of the loss; da* of a gate's pre-activation;
+c cell state, tc = tanh(c), p prediction, y target, k as said with the loss above; da* of a gate's pre-activation;
 *_next goes on to the step before.
 """
 

@@ -193,11 +193,11 @@ def _cases(
     problems = [
         replace(trial.problem, parameters=found.canonical(trial.arrays, trial.problem.sizes)) for trial in trials
     ]
-    if formula := wording.scale(
+    if known := wording.scale(
         [(problem.sizes, k) for problem, k in zip(problems, ks, strict=True)], found.model, single
     ):
         # exact, where the loss is rounded
-        ks = [formula[1](problem.sizes) for problem in problems]
+        ks = [known.factor(problem.sizes) for problem in problems]
         single = False
     cases = []
     for problem, trial, k, own in zip(problems, trials, ks, given, strict=True):

@@ -1,7 +1,7 @@
 """The backward passes as text: one statement a line, so that a mistake is another statement in its place.
 
 Notation, for step t: x input, h state, c cell state, tc = tanh(c), i f g o (r z n) gates, p prediction
-(softmax of the output, or the output itself), y target, k the loss's scale, ``counted[t]`` 1 where the loss is;
+(softmax of the output, or the output itself), y target, k the loss's factor, ``counted[t]`` 1 where the loss is;
 dz the gradient of the loss with respect to z, dai that with respect to gate i's pre-activation. All of them
 have samples in rows; index -1 is the state before the first step. Statements run for t = T-1 … 0.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -71,15 +72,29 @@ def inferred(layout: Layout, cases: Sequence[Case]) -> list[str]:
         order = ", ".join(layout.roles_of(array))
         side = " (out, in)" if piece.transposed else " (in, out)" if piece.parts != ("1",) else ""
         lines.append(f"{array} = {order}{side}")
-    if formula := scale([(case.problem.sizes, case.k) for case in cases], model):
-        lines.append(f"loss = {formula[0]}")
+    known = scale([(case.problem.sizes, case.k) for case in cases], model)
+    loss, k = (known.loss, known.k) if known else _measured(cases)
+    lines.append(f"loss = {loss}, so dy = k * (p - y) with k = {k}")
     return lines
 
 
-def scale(
-    found: Sequence[tuple[Sizes, float]], model: Model, single: bool = False
-) -> tuple[str, Callable[[Sizes], float]] | None:
-    """Return how the loss is averaged, as a formula and as a function of the sizes; None if no formula fits.
+@dataclass(frozen=True)
+class Scale:
+    """How a loss is averaged.
+
+    Attributes:
+        loss: the loss, as a formula.
+        k: the factor of its gradient k (p - y), as a formula.
+        factor: the same, by the sizes.
+    """
+
+    loss: str
+    k: str
+    factor: Callable[[Sizes], float]
+
+
+def scale(found: Sequence[tuple[Sizes, float]], model: Model, single: bool = False) -> Scale | None:
+    """Return how the loss is averaged; None if no formula fits.
 
     Args:
         found: the loss over the reference's, for some sizes.
@@ -97,8 +112,16 @@ def scale(
         if all(np.isclose(value, k(sizes), rtol=1e-4 if single else 1e-6) for sizes, value in found):
             divisors = [name for name, there in zip("BTO", used, strict=True) if there]
             below = " / " + (f"({' '.join(divisors)})" if len(divisors) > 1 else divisors[0]) if divisors else ""
-            return f"{'' if factor == 1 else f'{factor:g} '}{what}{below}", k
+            return Scale(f"{'' if factor == 1 else f'{factor:g} '}{what}{below}", f"{top:g}{below}", k)
     return None
+
+
+def _measured(cases: Sequence[Case]) -> tuple[str, str]:
+    """Return loss and factor where no formula is known for the factor."""
+    first = cases[0]
+    loss = "0.5 k Σ (p - y)²" if first.model.output == "squared" else "-k Σ y ln p"
+    constant = all(np.isclose(case.k, first.k, rtol=1e-6) for case in cases)
+    return loss, f"{first.k:.6g}" + ("" if constant else f" where {first.problem.sizes}")
 
 
 def imprecise(error: float) -> Finding:
