@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 import pytest
 
 # program, text of the line left wrong, found formula, expected formula
@@ -110,6 +112,35 @@ def test_a_list_that_is_not_cleared_between_batches(examined, program, repaired)
     report = examined(source + "\n\nclass Kept:\n    steps = []\n")
     assert not report.passed
     assert [finding.slot for finding in report.diagnosis] == ["buffers"]
+
+
+KEPT = "    steps, h, c, gates = [], h.copy(), c.copy(), np.zeros((4, *h.shape))\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "in_place", "of"),
+    [
+        ("c_prev, c = c, f * c + i * g", "c_prev = c; c *= f; c += i * g", ["tc = tanh(c)", "c"]),
+        ("h = o * np.tanh(c)", "h[:] = o * np.tanh(c)", ["h"]),
+        ("c_prev, c =", "gates[:] = i, f, g, o; i, f, g, o = gates; c_prev, c =", ["o, g, i, f"]),
+        ("c_prev, c = c, f * c + i * g", "c = f * c + i * g; c_prev = c", []),
+    ],
+)
+def test_arrays_that_are_changed_in_place_after_they_were_kept(
+    line: str, in_place: str, of: list[str], examined
+) -> None:
+    text = files("lstmcast.gradients.templates").joinpath("lstm.txt").read_text()
+    right = text.replace("    steps = []\n", KEPT, 1)
+    assert examined(right).passed
+    assert right.count(line) == 1
+    report = examined(right.replace(line, in_place))
+    assert not report.passed
+    asked = [finding.evidence.partition("what is kept of ")[2] for finding in report.diagnosis]
+    if of:
+        assert [text.partition(" for every step")[0] for text in asked] == of
+        assert all("is the array changed in place" in text for text in asked)
+    else:
+        assert asked == [""]
 
 
 @pytest.mark.parametrize(

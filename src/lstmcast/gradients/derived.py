@@ -30,6 +30,7 @@ def derived(model: Model) -> tuple[Fault, ...]:
             *_elsewhere(model, right),
             *_bindings(right, vocabulary),
             *_other_steps(right),
+            *_overwritten(model, right),
             *_sigmoids(model, right),
         ],
     )
@@ -114,6 +115,13 @@ def _other_steps(right: Program) -> Iterator[Fault]:
                 earlier = re.sub(r"\b([a-z]+)\[t-1\]", rf"\1[{before}]", line)
                 changes[label] = re.sub(rf"\b{fixed}([a-z]+)\[t\]", rf"\1[{now}]", earlier)
             yield _fault({label: line for label, line in changes.items() if line != right[label]}, "bindings")
+
+
+def _overwritten(model: Model, right: Program) -> Iterator[Fault]:
+    """All gates are those of the last step, as where one array holds them that every step writes into."""
+    gates = rf"\b({'|'.join(model.gates)})\[t\]"
+    changes = {label: re.sub(gates, r"\1[T-1]", line) for label, line in right.items()}
+    yield _fault({label: line for label, line in changes.items() if line != right[label]}, "bindings")
 
 
 def _sigmoids(model: Model, right: Program) -> Iterator[Fault]:

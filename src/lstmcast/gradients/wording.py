@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -176,9 +176,26 @@ def _finding(layout: Layout, doctor: Doctor, fault: Fault, proof: str) -> Findin
         f"{label[1:]} is in your {layout.pieces[label[1:]].array}" for label in labels[:1] if label[1:] in layout.pieces
     ]
     where = f"; {arrays[0]}" if arrays else ""
-    evidence = f"{words}{proof}{where}"
+    evidence = f"{words}{proof}{where}{_overwritten(fault.changes, doctor.right)}"
     found, expected = _shown(fault.changes[first], layout.model), _shown(doctor.right[first], layout.model)
     return Finding(slot, found + more, expected + more, evidence)
+
+
+def _overwritten(changes: Mapping[str, str], right: Mapping[str, str]) -> str:
+    """Ask for arrays that are changed after they were kept, where what was calculated in the last step is in all."""
+    last = re.compile(r"\b(?![xy]\b)([a-z]+)\[T ?- ?1\]")
+    names = dict.fromkeys(
+        "tc = tanh(c)" if name == "tc" else name
+        for label, text in changes.items()
+        for name in last.findall(text)
+        if not last.search(right[label])
+    )
+    if not names:
+        return ""
+    return (
+        f"; what is kept of {', '.join(names)} for every step is that of the last:"
+        " is the array changed in place (`*=`, `+=`, `[:] =`) after it was kept? keep a copy"
+    )
 
 
 def _slot(label: str) -> str:
