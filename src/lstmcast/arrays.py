@@ -16,6 +16,11 @@ from numpy.typing import DTypeLike, NDArray
 Array: TypeAlias = NDArray[Any]
 
 
+def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without its axes of size 1."""
+    return tuple(size for size in shape if size != 1)
+
+
 def shared_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Return zeros in memory that processes forked after this share with this one."""
     memory = mmap(-1, max(1, prod(shape) * np.dtype(dtype).itemsize))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -65,6 +66,28 @@ def test_trace_of_a_run_and_of_a_config(cli, sines):
         assert {row["step"] for row in rows} == {"0", "1"}
         assert {row["differs"] for row in rows} == {"false"}
         assert all(abs(float(row["ours"]) - float(row["other"])) < 1e-12 for row in rows)
+
+
+def test_trace_refuses_data_that_have_changed_since(cli, letters, two, tmp_path):
+    for trained, data, more in ((letters, "names.txt", "zoe\nxaver\n"), (two, "two.csv", "2099-01-01,9,9\n" * 60)):
+        folder = tmp_path / data
+        run, text = shutil.copytree(trained.path, folder / "run"), (trained.config.parent / data).read_text()
+        config = (run / "config.yaml").read_text()
+        assert str(trained.config.parent / data) in config
+        (run / "config.yaml").write_text(config.replace(str(trained.config.parent), str(folder)))
+        (folder / data).write_text(text)
+        cli("trace", run, "--steps", 1, "--against", "none").done()
+        (folder / data).write_text(text + more)
+        cli("trace", run, "--steps", 1, "--against", "none").refused(5, "no longer those that the run was trained on")
+
+
+def test_trace_says_what_a_program_does_not_show(cli, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(cli("gradcheck", "--template", "lstm").done().out)
+    for layout in ("table", "csv"):
+        outcome = cli("trace", "--against", mine, "--steps", 2, "--format", layout).done()
+        assert "not compared, for your trace does not return them: dh, dc, da_i, da_f, da_g, da_o\n" in outcome.err
+    assert "not compared" not in cli("trace", "--config", "sunspots", "--steps", 1, "--against", "none").done().err
 
 
 def test_trace_as_latex_and_without_torch(cli):

@@ -262,6 +262,7 @@ def test_an_unknown_forward_pass_is_compared_with_its_slopes(write) -> None:
         ("LSTMCAST = {'output': 'relu'}\n", "must be 'squared' or 'softmax'"),
         (SMALL.replace("H, H", "H ** 2"), "no sum or product of D, H, O"),
         (SMALL.replace('"BTO"', '"TO"'), "y: 'TO'; it must have B"),
+        (SMALL.replace('"BTO"', '"BO"'), "y: 'BO'; without an axis T .* the loss is on the last step only"),
         (SMALL.replace('"y": "BTO"', '"state": ["H"]'), "state: 'H'; it must have B"),
         (SMALL.replace('"y": "BTO"', '"state": ["B"]'), "give the axes of h"),
         (SMALL.replace('"BTD"', '"BXD"'), "give the order of its axes"),
@@ -453,6 +454,17 @@ def test_the_users_data_are_looked_at(write, program, repaired) -> None:
     assert not report.passed
 
 
+@pytest.mark.parametrize("data", ['data = "hello world"', "data = [0, 1]", "data = np.zeros(3)", "loss = grads = 0.0"])
+def test_what_is_no_function_is_no_part_of_the_interface(data: str, write) -> None:
+    text = "def loss_and_grads(*args):\n    return loss_of(*args), grads_of(*args)"
+    text = (TEMPLATES / "lstm.txt").read_text().replace("def loss(", "def loss_of(").replace(
+        "def grads(", "def grads_of("
+    ) + text
+    report = check_code(write(text.replace("import numpy as np\n", f"import numpy as np\n{data}\n")))
+    assert report.passed
+    assert not any("data()" in note for note in report.notes)
+
+
 def test_axes() -> None:
     said = adapter.parse({"output": "softmax", "x": "TB", "y": "TB", "shapes": {"U": "D, H", "V": "H, D"}})
     assert said.symbols
@@ -497,12 +509,16 @@ def test_the_command_line(tmp_path: Path) -> None:
         ([], 2, "give one of --code FILE"),
         (["--code", "x.py", "--template", "gru"], 2, "give one of --code FILE"),
         (["--code", "x.py", "a=1"], 2, "go with --config"),
-        (["--code", "x.py"], 4, "x.py: there is no such file"),
+        (["--code", "x.py"], 4, "x.py: no such file"),
         (["--code", "empty.py"], 5, "there is no LSTMCAST"),
+        (["--code", "pipe"], 5, "pipe: not a regular file"),
+        (["--code", "bytes"], 5, "bytes: not UTF-8 text"),
     ],
 )
 def test_exit_codes(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
     (tmp_path / "empty.py").write_text("x = 1\n")
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    os.mkfifo(tmp_path / "pipe")
     done = lstmcast(tmp_path, *arguments)
     assert done.returncode == code
     assert message in done.stderr

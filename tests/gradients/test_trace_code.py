@@ -41,6 +41,16 @@ def test_a_right_forward_pass_equals_ours(program, steps):
     assert not any(row.differs for row in rows)
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("shape", ["(-1, 1, 1)", "-1"])
+def test_a_single_unit_may_have_no_axis(program, steps, shape):
+    shows = FORWARD.replace("for step in steps])", f"for step in steps]).reshape({shape})")
+    one = ('"cell": "lstm",', '"cell": "lstm", "sizes": {"H": 1},')
+    rows = trace_code(program(one, shows=shows), steps, units=1)
+    assert {row.step for row in rows if row.other is not None} == set(range(steps))
+    assert not any(row.differs for row in rows)
+
+
 def test_the_template_can_be_traced(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text((TEMPLATES / "lstm.txt").read_text(encoding="utf-8"), encoding="utf-8")
@@ -76,6 +86,8 @@ def trace(params, x, y, h, c):
         ((), "\n\ndef trace(params, x, y, h, c):\n    return {'q': h}\n", "trace returns q"),
         ((), "\n\ndef trace(params, x, y, h, c):\n    return {'h': h}\n", "has shape"),
         ((), "\n\ndef trace(params, x, y, h, c):\n    return h\n", "must be a dict"),
+        ((), "\n\ndef trace(params, x, y, h, c):\n    return {}\n", "trace returns an empty dict"),
+        ((), "\n\ntrace = {}\n", "no function trace"),
         ((), "\n\ndef trace(params, x, y, h, c):\n    return 1 / 0\n", "ZeroDivisionError"),
         ((("h = o * np.tanh(c)", "h = o * c"),), FORWARD, "no cell known here"),
     ],

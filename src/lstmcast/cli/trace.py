@@ -55,8 +55,10 @@ def trace(
     else:
         trained = load_trained(runs.find(run, output_dir))
         settings = trained.config
-        dataset = make_dataset(settings)
-        engine = trained.engine if isinstance(trained, TrainedTokens) else trained.forecaster.engine
+        if isinstance(trained, TrainedTokens):
+            dataset, engine = trained.tokens(), trained.engine
+        else:
+            dataset, engine = trained.dataset(), trained.forecaster.engine
     batch = make_sampler(settings, dataset).next()
     if sample >= len(batch.inputs):
         raise UsageError(f"--sample {sample}: the first batch has the sequences 0 to {len(batch.inputs) - 1}")
@@ -68,6 +70,7 @@ def trace(
 
 
 def _render(rows: list[Row], against: str, format: str) -> None:  # noqa: A002
+    alone = dict.fromkeys(row.quantity for row in rows if row.other is None) if against not in OTHER else {}
     if format == "csv":
         emit("step,layer,quantity,unit,ours,other,differs")
         for row in rows:
@@ -89,7 +92,9 @@ def _render(rows: list[Row], against: str, format: str) -> None:  # noqa: A002
         other = OTHER.get(against, "your program")
         show(tables.listing(("step", "layer", "quantity", "unit", "by hand", other, ""), cells))
         if against != "none" and not marked:
-            say("no difference beyond rounding")
+            say("no difference beyond rounding" + (" in what could be compared" if alone else ""))
+    if alone:
+        say(f"not compared, for your trace does not return them: {', '.join(alone)}")
     if any(row.differs for row in rows):
         raise typer.Exit(ExitCode.CHECK_FAILED)
 

@@ -70,7 +70,7 @@ class Adapter:
 
     def shape(self, name: str, sizes: Sizes) -> tuple[int, ...]:
         """Return a parameter's shape."""
-        return tuple(evaluate(expression, sizes) for expression in self.shapes[name])
+        return tuple(size_of(expression, sizes) for expression in self.shapes[name])
 
     def arguments(self, problem: Problem) -> list[Array]:
         """Return x, y and the initial states as the program wants them."""
@@ -96,8 +96,8 @@ def _arranged(array: Array, axes: str, wanted: str) -> Array:
     return np.ascontiguousarray(array)
 
 
-def evaluate(expression: str, sizes: Sizes) -> int:
-    """Return the value of an expression such as ``H + D`` or ``4*H``.
+def size_of(expression: str, sizes: Sizes) -> int:
+    """Return the size that an expression gives, such as ``H + D`` or ``4*H``.
 
     Raises:
         InvalidError: if it is none.
@@ -186,7 +186,12 @@ def parse(said: Any) -> Adapter:
         raise InvalidError(f"{NAME}: loss: {said['loss']!r}; it must be 'every' or 'last'")
     x = _axes(said, "x", "BTD1", "T")
     every = losses[said.get("loss")]
-    y = _axes(said, "y", "BTOD1", "" if every is False else "T") if "y" in said else x.replace("D", "O")
+    y = _axes(said, "y", "BTOD1", "") if "y" in said else x.replace("D", "O")
+    if "T" not in y and every is not False:
+        raise InvalidError(
+            f"{NAME}: y: {y!r}; without an axis T of the steps, as in TBO, the loss is on the last step only",
+            "if it is, say so: 'loss': 'last'",
+        )
     shapes = said.get("shapes")
     if not isinstance(shapes, Mapping) or not shapes:
         raise InvalidError(f"{NAME}: shapes: give each parameter's shape, as {{'W': 'D, H', 'b': 'H'}}")
@@ -197,7 +202,7 @@ def parse(said: Any) -> Adapter:
         parts = text.strip("() ").split(",") if isinstance(text, str) else [str(part) for part in text]
         split[str(name)] = tuple(part.strip() for part in parts if part.strip())
         for part in split[str(name)]:
-            evaluate(part, Sizes(1, 1, 1, 1, 1))
+            size_of(part, Sizes(1, 1, 1, 1, 1))
     with_outputs = any("O" in part for shape in split.values() for part in shape)
     if said["output"] == "squared" and with_outputs and not set("OD") & set(y):
         raise InvalidError(f"{NAME}: y: {y!r}; there are O outputs, so targets have an axis O, as in BTO")
@@ -219,7 +224,7 @@ def parse(said: Any) -> Adapter:
     return Adapter(
         cells[said.get("cell")],
         outputs[said["output"]],
-        False if "T" not in y else every,
+        every,
         x,
         y,
         split,

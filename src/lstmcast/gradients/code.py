@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lstmcast.arrays import Array
-from lstmcast.errors import InvalidError, NotFoundError
+from lstmcast.arrays import Array, squeezed
+from lstmcast.errors import InvalidError
 from lstmcast.gradients import adapter as adapters
 from lstmcast.gradients import conduct, layout, numeric, wording
 from lstmcast.gradients.adapter import Adapter
@@ -20,7 +20,7 @@ from lstmcast.gradients.diagnose import Case, Doctor
 from lstmcast.gradients.examination import SINGLE, Examination, Trial, examination, fitted, is_single
 from lstmcast.gradients.layout import Layout
 from lstmcast.gradients.problem import GATES, Sizes
-from lstmcast.gradients.process import Answers, ask, described
+from lstmcast.gradients.process import Answers, ask, described, read_source
 from lstmcast.gradients.reference import SLIPS, Gradients
 from lstmcast.gradients.report import Finding, ParameterResult, Report
 from lstmcast.gradients.returned import Exchange, recognised
@@ -64,21 +64,6 @@ def check_code(file: Path, time_limit: float = 60.0, diagnose: bool = True) -> R
         diagnosis=(*findings, *report.diagnosis),
         notes=(*conduct.notes(answers), *report.notes, *said),
     )
-
-
-def read_source(file: Path) -> str:
-    """Return a program's text.
-
-    Raises:
-        NotFoundError: if there is no such file.
-        InvalidError: if it cannot be read.
-    """
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise NotFoundError(f"{file}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidError(f"{file}: cannot be read: {error}") from None
 
 
 def slips(adapter: Adapter, asked: Examination, answers: Answers) -> list[Finding]:
@@ -290,7 +275,7 @@ def _complaints(trials: Sequence[Trial], given: Sequence[Mapping[str, Array]]) -
             if name in own:
                 shape = own[name].shape
                 what = f"the gradient of {name} has shape {shape}"
-                if _squeezed(shape) == _squeezed(array.shape):
+                if squeezed(shape) == squeezed(array.shape):
                     what = f"the gradient of {name} has entries that are nan or infinite"
             evidence = f"on a problem with {trial.problem.sizes}"
             expected = f"an array of numbers of shape {array.shape}"
@@ -300,11 +285,7 @@ def _complaints(trials: Sequence[Trial], given: Sequence[Mapping[str, Array]]) -
 
 def _fits(own: Mapping[str, Array], name: str, array: Array) -> bool:
     """Whether there is a gradient of this name that goes with a parameter."""
-    return name in own and _squeezed(own[name].shape) == _squeezed(array.shape) and bool(np.isfinite(own[name]).all())
-
-
-def _squeezed(shape: Sequence[int]) -> list[int]:
-    return [size for size in shape if size > 1]
+    return name in own and squeezed(own[name].shape) == squeezed(array.shape) and bool(np.isfinite(own[name]).all())
 
 
 def _refuse_other_functions(found: Layout, asked: Examination, losses: Mapping[int, float], single: bool) -> None:

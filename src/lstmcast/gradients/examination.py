@@ -55,7 +55,7 @@ class Trial:
 def draw(adapter: Adapter, rng: np.random.Generator, sizes: Sizes) -> Trial:
     """Draw a problem that a program can take."""
     sizes = adapter.sizes(sizes)
-    data = random_data(rng, sizes, adapter.output, adapter.symbols, state=True)
+    data = random_data(rng, sizes, adapter.output, adapter.symbols)
     zero = np.zeros_like(data.h0)
     states = len(adapter.state)
     data = replace(data, h0=data.h0 if states else zero, c0=data.c0 if states > 1 else zero)

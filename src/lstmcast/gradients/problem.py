@@ -94,9 +94,7 @@ def shape_of(role: str, sizes: Sizes) -> tuple[int, ...]:
     return shapes[kind]
 
 
-def random_data(
-    rng: np.random.Generator, sizes: Sizes, output: OutputKind, symbols: bool = False, state: bool = True
-) -> Problem:
+def random_data(rng: np.random.Generator, sizes: Sizes, output: OutputKind, symbols: bool = False) -> Problem:
     """Draw a problem's data, without parameters.
 
     Args:
@@ -104,10 +102,9 @@ def random_data(
         sizes: its sizes.
         output: ``softmax`` draws classes as targets.
         symbols: draw one-hot inputs.
-        state: draw initial states, else they are zero.
     """
     B, T, D, H, O = sizes.B, sizes.T, sizes.D, sizes.H, sizes.O
     x = np.eye(D)[rng.integers(D, size=(T, B))] if symbols else rng.normal(size=(T, B, D))
     y = np.eye(O)[rng.integers(O, size=(T, B))] if output == "softmax" else rng.normal(size=(T, B, O))
-    h0, c0 = rng.normal(scale=0.7, size=(2, B, H)) if state else np.zeros((2, B, H))
+    h0, c0 = rng.normal(scale=0.7, size=(2, B, H))
     return Problem(sizes, x, y, h0, c0)

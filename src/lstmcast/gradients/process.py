@@ -17,10 +17,14 @@ from typing import Any
 import numpy as np
 
 from lstmcast.arrays import Array
+from lstmcast.data.user_file import read_text
 from lstmcast.errors import InvalidError
 from lstmcast.gradients import worker
 
 Call = dict[str, Any]
+
+# bytes of a program, far more than anybody writes
+MAX_SOURCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,16 @@ class Answers:
     data_error: dict[str, Any] | None = None
 
 
+def read_source(file: Path) -> str:
+    """Return a program's text.
+
+    Raises:
+        NotFoundError: if there is no such file.
+        InvalidError: if it is no text file, or too large.
+    """
+    return read_text(file, MAX_SOURCE)
+
+
 def ask(
     file: Path, problems: Sequence[Posed], calls: Sequence[Call], gradients: list[str] | None, limit: float
 ) -> Answers:
@@ -78,6 +92,7 @@ def ask(
         np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
         request = {
             "file": str(file),
+            "source": read_source(file),
             "gradients": gradients,
             "calls": list(calls),
             "problems": [

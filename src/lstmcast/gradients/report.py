@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-SCHEMA_VERSION = 1
+from lstmcast.runs import SCHEMA_VERSION
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lstmcast.arrays import Array
+from lstmcast.arrays import Array, squeezed
 from lstmcast.gradients.report import Finding
 
 CLOSE = 1e-7
@@ -76,15 +76,11 @@ def recognised(exchanges: Sequence[Exchange], wrong: Sequence[str]) -> dict[str,
 
 def _same(one: Array, other: Array) -> bool:
     for right in (other, other.T):
-        if one.size == right.size and _squeezed(one) == _squeezed(right):
+        if one.size == right.size and squeezed(one.shape) == squeezed(right.shape):
             distance = np.linalg.norm(one.reshape(right.shape) - right)
             if distance <= CLOSE * np.linalg.norm(right) and (right.any() or one.ndim == 0):
                 return True
     return False
-
-
-def _squeezed(array: Array) -> list[int]:
-    return [size for size in array.shape if size > 1]
 
 
 def _repeats(given: Array, right: Array) -> bool:

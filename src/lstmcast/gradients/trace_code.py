@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lstmcast.arrays import Array
+from lstmcast.arrays import Array, squeezed
 from lstmcast.data.batches import Batch, loss_weights
 from lstmcast.errors import InvalidError
 from lstmcast.gradients import adapter as adapters
-from lstmcast.gradients.code import read_source
 from lstmcast.gradients.examination import LAYOUT_SIZES, draw, fitted
 from lstmcast.gradients.problem import Model, Problem, Sizes
-from lstmcast.gradients.process import Call, Posed, ask, described
+from lstmcast.gradients.process import Call, Posed, ask, described, read_source
 from lstmcast.gradients.trace import Row, rows_of
 from lstmcast.network.description import Network
 from lstmcast.network.numpy_engine import NumpyEngine
@@ -50,7 +49,9 @@ def trace_code(file: Path, steps: int, units: int, time_limit: float = 60.0) -> 
         raise InvalidError(f"{file}: its loss is that of no cell known here, so its steps cannot be compared")
     problem = replace(shown.problem, parameters=found.canonical(shown.arrays, shown.problem.sizes))
     ours = _ours(file, found.model, problem, float(np.real(answers.losses[3])))
-    theirs = answers.gradients[4] or {}
+    theirs = answers.gradients[4]
+    if not theirs:
+        raise InvalidError(f"{file}: trace returns an empty dict; give it at least one of the gates, c and h")
     unknown = sorted(theirs.keys() - {name.removeprefix("layer 0 ") for name in ours})
     if unknown:
         known = ", ".join(name.removeprefix("layer 0 ") for name in ours)
@@ -91,9 +92,9 @@ def _ours(file: Path, model: Model, problem: Problem, loss: float) -> Mapping[st
 
 def _rows(file: Path, name: str, value: Array, steps: int, hidden: int) -> Array:
     """Bring what a program shows to ``(1, steps, hidden)``."""
-    squeezed = value.reshape([size for size in value.shape if size > 1])
-    if squeezed.shape == (hidden, steps):
-        squeezed = squeezed.T
-    if squeezed.size != steps * hidden or squeezed.shape not in ((steps, hidden), (hidden,)):
-        raise InvalidError(f"{file}: trace's {name} has shape {value.shape}; it needs {hidden} units at {steps} steps")
-    return squeezed.reshape(1, steps, hidden)
+    long = value.reshape(squeezed(value.shape))
+    if long.shape == squeezed((steps, hidden)):
+        return long.reshape(1, steps, hidden)
+    if long.shape == (hidden, steps):
+        return long.T[None]
+    raise InvalidError(f"{file}: trace's {name} has shape {value.shape}; it needs {hidden} units at {steps} steps")

@@ -69,14 +69,14 @@ class Subject:
 
     def loss(self, space: Mapping[str, Any], arguments: list[Any]) -> Any:
         """Return the loss as a NumPy scalar."""
-        if "loss" in space:
+        if callable(space.get("loss")):
             return self._number(space["loss"](*self._own(arguments)))
         return self._number(space["loss_and_grads"](*self._own(arguments))[0])
 
     def grads(self, space: Mapping[str, Any], arguments: list[Any]) -> dict[str, Any]:
         """Return the gradients as arrays by name."""
         own = self._own(arguments)
-        result = space["grads"](*own) if "grads" in space else space["loss_and_grads"](*own)[1]
+        result = space["grads"](*own) if callable(space.get("grads")) else space["loss_and_grads"](*own)[1]
         if not isinstance(result, Mapping):
             names = self._gradients or list(arguments[0])
             if not isinstance(result, Sequence):
@@ -91,7 +91,7 @@ class Subject:
 
     def trace(self, space: Mapping[str, Any], arguments: list[Any]) -> dict[str, Any]:
         """Return what the program's own ``trace`` shows of its steps, as arrays by name."""
-        if "trace" not in space:
+        if not callable(space.get("trace")):
             raise AdapterError(
                 "there is no function trace that takes what loss takes and returns gates and states by name"
                 " (the template for the LSTM has one)"
@@ -260,11 +260,12 @@ def main(folder: Path) -> None:
     arrays: dict[str, Any] = {}
     try:
         with np.errstate(all="ignore"):
-            subject, result["skipped"] = load(file, Path(file).read_text(encoding="utf-8-sig"), request["gradients"])
+            subject, result["skipped"] = load(file, request["source"], request["gradients"])
     except BaseException as error:
         result["error"] = explain(error, file)
     else:
-        names = set(subject.functions)
+        # a script may call a constant of its own data, or loss
+        names = {name for name, value in subject.functions.items() if callable(value)}
         result["functions"] = sorted(names & {"loss", "grads", "loss_and_grads", "data"})
         with np.load(folder / "arrays.npz") as stored:
             values = dict(stored)
