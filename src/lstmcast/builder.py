@@ -20,7 +20,7 @@ from lstmcast.data.covariates import Covariates
 from lstmcast.data.dataset import Dataset, Scaler
 from lstmcast.data.text import Tokens
 from lstmcast.data.time_axis import Step
-from lstmcast.errors import InvalidError, UsageError
+from lstmcast.errors import InvalidError, NotFoundError, UsageError
 from lstmcast.forecasting.evaluate import next_step_rmse, rollout_rmse
 from lstmcast.forecasting.rollout import Forecaster
 from lstmcast.forecasting.tokens import score_tokens
@@ -208,6 +208,7 @@ class Trained:
     """A trained network with all that a forecast needs, in the NumPy engine: no torch, no data."""
 
     config: Config
+    run: Path
     columns: tuple[str, ...]
     scaler: Scaler
     forecaster: Forecaster
@@ -217,16 +218,21 @@ class Trained:
         """Build the data that the run was trained on.
 
         Raises:
+            NotFoundError: if they are no longer where they were.
             InvalidError: if they have changed since.
         """
-        dataset = make_dataset(self.config, future, self.forecaster.remainder)
+        new = f"forecast from the new data: lstmcast predict {self.run} --data FILE"
+        try:
+            dataset = make_dataset(self.config, future, self.forecaster.remainder)
+        except NotFoundError as error:
+            raise NotFoundError(error.message, f"put back what the run was trained on, or {new}") from None
         assert isinstance(dataset, Dataset)
         now, then = dataset.scaler, self.scaler
         if not (np.array_equal(now.mean, then.mean) and np.array_equal(now.scale, then.scale)):
             raise InvalidError(
                 "data: the training part's mean and standard deviation are no longer those that the run was"
                 f" trained on (mean {now.mean.tolist()}, was {then.mean.tolist()})",
-                "train again, or forecast from the new data: lstmcast predict --data FILE --column NAME",
+                f"train again, or {new}",
             )
         return dataset
 
@@ -351,7 +357,7 @@ def load_trained(run: Run) -> Trained | TrainedTokens:
         step = Step(*facts["step"]) if facts.get("step") else None
         if step and not (type(step.size) is float and 0 < step.size < np.inf):
             raise ValueError("the distance of its rows is wrong")
-        return Trained(config, columns, scaler, forecaster, step)
+        return Trained(config, run.path, columns, scaler, forecaster, step)
     except (InvalidError, LookupError, TypeError, ValueError) as error:
         raise InvalidError(f"{run.best}: not a forecaster's checkpoint: {error}") from None
 

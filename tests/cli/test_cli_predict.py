@@ -282,11 +282,12 @@ def test_changed_training_data_are_noticed(cli, two, two_config, tmp_path):
     assert cli("predict", run, "--future", 3).done().out == expected
     intact = here.read_text()
     here.write_text(intact.replace("\n0,0.0,", "\n0,0.5,"))
-    cli("predict", run).refused(5, "mean", "hint: ", "--data")
+    cli("predict", run).refused(5, "mean", f"lstmcast predict {run} --data FILE")
     # the run's own scaler still serves for data that are named
     assert cli("predict", run, "--future", 3, "--data", here).done().out == expected
     here.unlink()
-    cli("predict", run).refused(4, "two.csv")
+    for command in ("predict", "evaluate"):
+        cli(command, run).refused(4, "two.csv: no such file", f"lstmcast predict {run} --data FILE")
 
 
 def test_forecasts_bear_the_times_that_follow_those_of_the_file(cli, timed, tmp_path):

@@ -87,6 +87,12 @@ CASES = [
     ("training.validation.metric", [TEXT, CLASSES, *HELD], "training.validation.metric=next_step"),
     ("training.validation", [TEXT, CLASSES, "training.validation.metric=next_step"], "data.validation_share=0.1"),
     ("training.validation", [BINS, CLASSES, "training.validation={}"], "data.source.validation_share=0.1"),
+    ("data.phases", [*BANK, "data.phases=real", "data.phase_seed=2"], "data.phases=integer"),
+    (
+        "data.source.phases",
+        ["data={kind: quantized, source: {kind: sine_bank, phases: real, phase_seed: 2}}", CLASSES],
+        "data.source.phase_seed=null",
+    ),
 ]
 
 
@@ -105,6 +111,8 @@ def test_the_data_s_own_part_is_named(load_text: Any, valid: str) -> None:
     for kind, part in {"windowed_sine": "validation_share", "sine_bank": "validation_sequences"}.items():
         with pytest.raises(Exception, match=rf"set data\.{part}"):
             load_text(valid, [f"data.kind={kind}", "training.validation={}"])
+        with pytest.raises(Exception, match=rf"set data\.source\.{part}"):
+            load_text(valid, [f"data={{kind: quantized, source: {{kind: {kind}}}}}", CLASSES, "training.validation={}"])
 
 
 @pytest.mark.parametrize("kind", ["windowed_sine", "sine_bank", "random_segments"])

@@ -133,9 +133,16 @@ def test_a_file_that_is_no_such_table(read: Any, content: str | bytes, message: 
 
 @pytest.mark.parametrize(("columns", "time_column"), [(["sunspot"], None), (["year"], "sunspot")])
 def test_a_missing_column_and_the_nearest_name(read: Any, columns: list[str], time_column: str | None) -> None:
-    with pytest.raises(InvalidError, match="named 'sunspot'; the columns are 'year', 'sunspots'") as caught:
+    where = ", which is data.time_column" if time_column else ""
+    with pytest.raises(InvalidError, match=f"named 'sunspot'{where}; the columns are 'year', 'sunspots'") as caught:
         read("year,sunspots\n1700,5\n", columns, time_column)
     assert caught.value.hint == "did you mean 'sunspots'?"
+
+
+def test_a_file_without_times_is_told_what_asks_for_them(read: Any) -> None:
+    with pytest.raises(InvalidError, match=r"no column is named 'year', which is data\.time_column") as caught:
+        read("level\n5\n", ["level"], "year")
+    assert "data.time_column=null" in str(caught.value.hint)
 
 
 def test_a_column_cannot_be_asked_for_twice(read: Any) -> None:

@@ -151,8 +151,24 @@ def test_the_time_column_is_checked_and_not_used(file: Path) -> None:
 def test_values_too_large_to_compute_with_are_refused(file: Path, row: int, value: float) -> None:
     changed = VALUES.copy()
     changed[row] = value
-    with pytest.raises(InvalidError, match="data: the values reach from"):
+    with pytest.raises(InvalidError) as caught:
         build(save(file, changed))
+    assert f"series.csv:{row + 2}: column 'a' holds {value:g}; values must lie within" in caught.value.message
+
+
+def test_a_column_that_does_not_vary_is_named(file: Path) -> None:
+    changed = VALUES.copy()
+    changed[:52, 1] = 0.1
+    assert build(save(file, changed)).notes == (f"{file}: column 'b' does not vary in the training part",)
+
+
+@pytest.mark.parametrize(("hours", "hinted"), [([0, 1, 3, 4], True), ([0, 1, 4, 5], False)])
+def test_an_hour_that_is_skipped_may_be_daylight_saving(tmp_path: Path, hours: list[int], hinted: bool) -> None:
+    file = tmp_path / "hours.csv"
+    file.write_text("\n".join(["t,a", *(f"2024-03-31T{hour:02}:00,1" for hour in hours)]))
+    with pytest.raises(InvalidError, match="missing between") as caught:
+        build(file, columns=["a"], time_column="t")
+    assert ("use UTC" in str(caught.value.hint)) == hinted
 
 
 def test_files_and_windows_that_do_not_fit(file: Path, tmp_path: Path) -> None:

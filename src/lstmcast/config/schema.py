@@ -71,23 +71,24 @@ class Config(Document):
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Yield each combination that makes no sense: the key at fault and what is wrong."""
-        data, training = self.data, self.training
+        data, generator, training = self.data, self.generator, self.training
+        source = "data.source" if data.kind == "quantized" else "data"
         for stage in self.stages:
             yield from self._stage_contradictions(stage)
-        held_out = getattr(self.generator, "validation_share", 0) or getattr(self.generator, "validation_sequences", 0)
+        held_out = getattr(generator, "validation_share", 0) or getattr(generator, "validation_sequences", 0)
         if len(set(self.tracker)) < len(self.tracker):
             yield "tracker", "the same tracker stands there twice"
-        values = getattr(self.generator, "sequences", 1) * getattr(self.generator, "length", 1)
+        values = getattr(generator, "sequences", 1) * getattr(generator, "length", 1)
         if values > MAX_VALUES:
-            yield "data.length", f"{values:,} values in all; at most {MAX_VALUES:,} are generated"
-        if getattr(data, "phase_seed", None) is not None and getattr(data, "phases", "") == "real":
-            yield "data.phases", "phase_seed draws whole phases as the example does; leave it out for real ones"
+            yield f"{source}.length", f"{values:,} values in all; at most {MAX_VALUES:,} are generated"
+        if generator.kind == "sine_bank" and generator.phase_seed is not None and generator.phases == "real":
+            yield f"{source}.phases", "phase_seed draws whole phases as the example does; leave it out for real ones"
         if training.early_stopping and not training.validation:
             yield "training.early_stopping", "it watches the validation metric; add training.validation"
         if training.validation and not held_out:
-            part = "validation_sequences" if self.generator.kind == "sine_bank" else "validation_share"
-            yield "training.validation", f"there is no validation data; set data.{part}"
-        if data.kind == "quantized" and getattr(self.generator, "covariates", None):
+            part = "validation_sequences" if generator.kind == "sine_bank" else "validation_share"
+            yield "training.validation", f"there is no validation data; set {source}.{part}"
+        if data.kind == "quantized" and getattr(generator, "covariates", None):
             yield "data.source.covariates", "a network of classes reads no covariates; leave them out"
         classes = data.kind in ("text", "quantized")
         if classes != (self.model.output == "categorical"):
@@ -97,8 +98,8 @@ class Config(Document):
             yield "model.residual", "a class is no number that something could be added to; leave residual out"
         if self.model.autoregression and self.model.output == "categorical":
             yield "model.autoregression", "a class is no number that a linear part could forecast; leave it out"
-        if self.model.autoregression and self.generator.horizon > 1:
-            yield "data.horizon", "model.autoregression forecasts one step; leave out one of them"
+        if self.model.autoregression and generator.horizon > 1:
+            yield f"{source}.horizon", "model.autoregression forecasts one step; leave out one of them"
         if self.model.autoregression and self.model.residual:
             yield "model.residual", "the autoregression has the last value already; leave one of them out"
         if data.kind == "text" and training.validation and training.validation.metric != "next_step":

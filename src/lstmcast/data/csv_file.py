@@ -82,10 +82,12 @@ def _parse(
         if header.count(name) != 1:
             found = "more than one column is" if name in header else "no column is"
             near = difflib.get_close_matches(name, header, n=1)
+            asked = ", which is data.time_column" if name == time_column else ""
+            hint = "train with data.time_column=null where a file has no times" if asked else None
             raise InvalidError(
-                f"{path}:1: {found} named {shorten(repr(name))};"
+                f"{path}:1: {found} named {shorten(repr(name))}{asked};"
                 f" the columns are {shorten(', '.join(map(repr, header)), 500)}",
-                f"did you mean {near[0]!r}?" if near and name not in header else None,
+                f"did you mean {near[0]!r}?" if near and name not in header else hint,
             )
     if len(set(columns)) < len(columns):
         raise InvalidError(f"data.columns: {shorten(', '.join(columns))}: a column is named twice")
@@ -126,7 +128,7 @@ def _number(path: Path, line: int, column: str, text: str, gaps: bool) -> float:
             return math.nan
         raise InvalidError(
             f"{path}:{line}: column {shorten(repr(column))} has no value ({text!r})",
-            "fill the gap, or let data.missing=interpolate do it",
+            "fill the gap, or train with data.missing=interpolate, which does",
         )
     raise InvalidError(
         f"{path}:{line}: column {shorten(repr(column))} holds {shorten(repr(text))}, which is no finite decimal number",

@@ -13,7 +13,7 @@ from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch, ChangedSampler, Sampler, WindowSampler
 from lstmcast.data.covariates import Covariates, CovariateSettings
 from lstmcast.data.csv_file import read_table
-from lstmcast.data.dataset import Borders, Dataset, Scaler, check_window
+from lstmcast.data.dataset import MAX_MAGNITUDE, Borders, Dataset, Scaler, check_window
 from lstmcast.data.time_axis import Clock, TimeAxis, read_times
 from lstmcast.data.user_file import shorten
 from lstmcast.errors import InvalidError
@@ -59,6 +59,12 @@ def read_series(
             missing and ``missing`` is "error"; or if a column begins or ends with a gap.
     """
     table = read_table(path, columns, time_column, gaps=missing == "interpolate", timed=timed)
+    for row, f in np.argwhere(np.abs(table.values) > MAX_MAGNITUDE)[:1]:
+        raise InvalidError(
+            f"{path}:{table.lines[row]}: column {shorten(repr(columns[f]))} holds {table.values[row, f]:g};"
+            f" values must lie within ±{MAX_MAGNITUDE:g}",
+            "choose a larger unit, or mend the value",
+        )
     axis = TimeAxis(np.arange(len(table.values)))
     if table.times and time_column:
         axis = read_times(path, time_column, table.times, table.lines)
@@ -67,10 +73,15 @@ def read_series(
         row = left_out[0] + 1
         absent = axis.steps[row] - axis.steps[row - 1] - 1
         assert table.times is not None
+        assert axis.clock is not None
+        step = axis.clock.step
+        hour = step.unit == "second" and round(absent * step.size) == 3600
         raise InvalidError(
             f"{path}:{table.lines[row]}: column {shorten(repr(time_column))}: {absent:,} rows are missing between"
             f" {shorten(table.times[row - 1])} and {shorten(table.times[row])}",
-            "data.missing=interpolate fills them in; without a time column rows count as evenly spaced",
+            ("local times with daylight saving skip an hour: use UTC; else " if hour else "")
+            + "fill them in, or train with data.missing=interpolate, which does; without a time column rows count as"
+            " evenly spaced",
         )
     length = int(axis.steps[-1]) + 1
     if length > MAX_FILL * len(table.values):
@@ -132,6 +143,8 @@ class Series(Section):
             scaler = Scaler.fit(values[: borders.train])
             rows = scaler.apply(values)[None]
         train = rows[:, : borders.train]
+        constant = [self.columns[f] for f in np.flatnonzero(np.ptp(values[: borders.train], axis=0) == 0)]
+        still = tuple(f"{self.path}: column {name!r} does not vary in the training part" for name in constant)
         covariates, inputs = None, train
         if self.covariates:
             covariates = Covariates.fit(self.covariates, series.origin, train[0])
@@ -160,5 +173,5 @@ class Series(Section):
             sampler=sampler,
             covariates=covariates,
             clock=series.clock,
-            notes=series.notes,
+            notes=series.notes + still,
         )
