@@ -75,6 +75,13 @@ def test_blank_lines_and_marks_are_left_out(build: Build, content: str | bytes) 
     assert build(content, test_share=0.5, lowercase=True).vocabulary == (START, END, *"abcd")
 
 
+def test_every_character_of_a_stream_comes_back(build: Build) -> None:
+    content = "naïve 🌊 \n日本 𝄞 zß" * 3
+    tokens = build(content, mode="stream", timesteps=3, test_share=0.2)
+    assert read(tokens, np.concatenate([*tokens.train, *tokens.test])) == content
+    assert tokens.vocabulary == tuple(sorted(set(content)))
+
+
 def inside(batch: Batch) -> Array:
     assert batch.lengths is not None
     return np.arange(batch.inputs.shape[1]) < batch.lengths[:, None]

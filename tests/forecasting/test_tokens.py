@@ -53,6 +53,17 @@ def test_the_score_is_the_engines_loss_on_the_same_sequences(tokens, engine):
     np.testing.assert_allclose(found, engine.loss_and_gradient(batch), rtol=1e-12)
 
 
+def test_many_symbols_are_scored_in_smaller_portions(tokens, engine, monkeypatch):
+    sizes, predict = [], engine.predict
+    monkeypatch.setattr(engine, "predict", lambda inputs: [sizes.append(inputs.size), predict(inputs)][1])
+    whole = evaluate_tokens(engine, tokens).model
+    monkeypatch.setattr("lstmcast.forecasting.tokens.MAX_INPUTS", 100)
+    in_portions = evaluate_tokens(engine, tokens).model
+    assert len(sizes) > 2
+    assert max(sizes[1:]) <= 100 < sizes[0]
+    assert in_portions.cross_entropy == pytest.approx(whole.cross_entropy)
+
+
 def draw(engine, tokens, **changes):
     settings = {"lines": True, "count": 30, "temperature": 1.0, "seed": 0, "prompt": "", "max_length": 12}
     return list(sample(engine, tokens.vocabulary, **settings | changes))

@@ -92,11 +92,10 @@ class Text(Section):
                 raise InvalidError("data.timesteps: only a stream is cut into windows; a line is taken whole")
             lines = [line for line in text.splitlines() if line.strip()]
             vocabulary = (START, END, *sorted(set("".join(lines))))
-            sequences = [self._encode(START + line + END, vocabulary) for line in lines]
-            if len(sequences) < 2:
-                raise InvalidError(f"{self.path}: {len(sequences)} lines with text; at least 2 are needed")
-            order = np.random.default_rng(seed).permutation(len(sequences))
-            sequences = [sequences[index] for index in order]
+            if len(lines) < 2:
+                raise InvalidError(f"{self.path}: {len(lines)} lines with text; at least 2 are needed")
+            lines = [START + lines[index] + END for index in np.random.default_rng(seed).permutation(len(lines))]
+            sequences = np.split(self._encode("".join(lines), vocabulary), np.cumsum([*map(len, lines)])[:-1])
             borders = Borders.cut(len(sequences), self.validation_share, self.test_share)
             parts = (
                 sequences[: borders.train],
@@ -120,5 +119,7 @@ class Text(Section):
 
     @staticmethod
     def _encode(text: str, vocabulary: Sequence[str]) -> Array:
-        code = {symbol: index for index, symbol in enumerate(vocabulary)}
-        return np.array([[code[symbol]] for symbol in text])
+        symbols, places = (np.frombuffer(part.encode("utf-32-le"), "<u4") for part in ("".join(vocabulary), text))
+        order = np.argsort(symbols)
+        codes: Array = order[np.searchsorted(symbols, places, sorter=order)]
+        return codes[:, None]

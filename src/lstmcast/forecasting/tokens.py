@@ -15,8 +15,8 @@ from lstmcast.data.text import END, START, Tokens
 from lstmcast.errors import UsageError
 from lstmcast.network.engine import Engine
 
-# sequences scored at once
-CHUNK = 256
+# sequences scored at once, and the numbers of their one-hot inputs
+CHUNK, MAX_INPUTS = 256, 2**24
 # steps of a long stream scored at once; the state starts from zero in each
 STREAM_CHUNK = 1000
 
@@ -84,7 +84,7 @@ def evaluate_tokens(engine: Engine, tokens: Tokens) -> TokenEvaluation:
         name: TokenScore(
             label,
             float(-np.log(table[before, after]).mean()),
-            float((table[before].argmax(axis=1) == after).mean()),
+            float((table.argmax(axis=1)[before] == after).mean()),
         )
         for name, (label, table) in tables.items()
     }
@@ -99,8 +99,9 @@ def score_tokens(engine: Engine, sequences: Sequence[Array], classes: int) -> To
         for start in range(0, len(sequence) - 1, STREAM_CHUNK)
     ]
     total = right = count = 0.0
-    for start in range(0, len(pieces), CHUNK):
-        padded, lengths = pad(pieces[start : start + CHUNK])
+    size = max(1, min(CHUNK, MAX_INPUTS // (max(map(len, pieces)) * classes)))
+    for start in range(0, len(pieces), size):
+        padded, lengths = pad(pieces[start : start + size])
         logits = engine.predict(one_hot(padded[:, :-1], classes)).astype(np.float64)
         targets = padded[:, 1:, 0]
         counted = np.arange(targets.shape[1]) < lengths[:, None] - 1
