@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lstmcast.sweeps.folder import Sweep
     from lstmcast.sweeps.spec import Trial
-    from lstmcast.sweeps.trial import Report
+    from lstmcast.sweeps.trial import Progress
     from lstmcast.sweeps.workers import Workers
 
 app = typer.Typer(help="Many trainings from one spec: grid, random and tpe searches.", no_args_is_help=True)
@@ -242,7 +242,7 @@ def _summary(sweep: Sweep) -> str:
 
 
 @contextmanager
-def _watched(sweep: Sweep, *, quiet: bool) -> Iterator[tuple[Callable[[Trial], None], Callable[[Report], None]]]:
+def _watched(sweep: Sweep, *, quiet: bool) -> Iterator[tuple[Callable[[Trial], None], Callable[[Progress], None]]]:
     """Show a live table on a terminal, else a line for each trial that ends, or nothing when quiet."""
     from rich.console import Console
     from rich.live import Live
@@ -270,7 +270,7 @@ def _watched(sweep: Sweep, *, quiet: bool) -> Iterator[tuple[Callable[[Trial], N
             reason = f"  {trial.reason}" if trial.unsuccessful else ""
             say(f"{ended}/{sweep.total}  {trial.name}  {' '.join(trial.overrides)}  {trial.status}{score}{reason}")
 
-    def on_report(report: Report) -> None:
+    def on_report(report: Progress) -> None:
         of = f"/{report.steps:,}" if report.steps else ""
         progress[report.number] = f"step {report.step:,}{of}"
         if terminal:

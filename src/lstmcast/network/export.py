@@ -10,7 +10,6 @@ import json
 import logging
 import warnings
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from lstmcast.arrays import Array
 from lstmcast.errors import InvalidError, MissingExtraError
 from lstmcast.network.cells import CELLS
 from lstmcast.network.engine import Engine
+from lstmcast.network.torch_engine import TorchEngine
 
 # sequences and steps that the exported function is tried on, against the engine
 TRIED = ((1, 4), (3, 20))
@@ -37,35 +37,17 @@ class Step(nn.Module):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
-        network, views = engine.network, engine.parameters.views
-        self._network = network
-        self._states = CELLS[network.cell].states
-        kind = getattr(nn, CELLS[network.cell].torch_name + "Cell")
-        widths = (network.hidden_sizes[-1], *network.head_sizes, network.output_size)
-        dtype = torch.from_numpy(engine.parameters.values).dtype
-        self.cells = nn.ModuleList(
-            kind(inputs, hidden, dtype=dtype)
-            for inputs, hidden in pairwise((network.input_size, *network.hidden_sizes))
-        )
-        self.head = nn.ModuleList(nn.Linear(inputs, width, dtype=dtype) for inputs, width in pairwise(widths))
-        self.load_state_dict({name: torch.from_numpy(view.copy()) for name, view in views.items()})
+        self._engine = TorchEngine(engine.network, engine.parameters, fused=False)
+        self.cells, self.head = nn.ModuleList(self._engine._cells), nn.ModuleList(self._engine._head)
+        for parameter in self.parameters():
+            parameter.data = parameter.data.clone()  # exporters want no views of one vector
 
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Return the output ``(N, O)`` of an input ``(N, F)``, and the new state."""
-        sizes = list(self._network.hidden_sizes)
+        sizes = list(self._engine.network.hidden_sizes)
         before = list(zip(*(torch.split(part, sizes, dim=1) for part in state), strict=True))
-        after: list[tuple[Tensor, ...]] = []
-        y = x
-        for cell, own in zip(self.cells, before, strict=True):
-            out = cell(y, own if self._states == 2 else own[0])
-            after.append(out if self._states == 2 else (out,))
-            y = after[-1][0]
-        for layer in list(self.head)[:-1]:
-            y = torch.relu(layer(y))
-        y = self.head[-1](y)
-        if self._network.residual:
-            y = y + x[:, : self._network.output_size]
-        return y, *(torch.cat(parts, dim=1) for parts in zip(*after, strict=True))
+        h, after = self._engine._step(x, before)
+        return self._engine._predict(h, x), *(torch.cat(parts, dim=1) for parts in zip(*after, strict=True))
 
 
 class StepOfLstm(nn.Module):

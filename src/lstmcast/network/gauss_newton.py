@@ -25,7 +25,7 @@ NUMBERS = 2**22
 BENDING_STEP = 0.1
 
 
-class Step(nn.Module):
+class FlatStep(nn.Module):
     """One step of one sequence, as a module under the parameters' own names."""
 
     def __init__(self, engine: TorchEngine) -> None:
@@ -65,7 +65,7 @@ def gauss_newton_matrix(
     S, O, P = network.state_size, network.output_size, network.size
     N, T, _ = batch.inputs.shape
     theta = torch.from_numpy(parameters.values)
-    step = Step(TorchEngine(network, parameters, fused=False))
+    step = FlatStep(TorchEngine(network, parameters, fused=False))
 
     def after(flat: Tensor, before: Tensor) -> Tensor:
         parts = torch.split(flat, [prod(shape) for shape in network.shapes.values()])

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lstmcast.errors import MissingExtraError, NotFoundError
-from lstmcast.sweeps.trial import Ended, Order, Report, Word, train_trial
+from lstmcast.sweeps.trial import Ended, Order, Progress, Word, train_trial
 
 CONNECT_WITHIN = 5.0
 REPORT_EVERY = 2.0
@@ -47,10 +47,10 @@ class ClusterWorkers:
                 f"--cluster {address}: no scheduler answers there: {error}", "start one: dask scheduler"
             ) from None
         self._executor = self._client.get_executor(pure=False)
-        self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[Progress] = queue.SimpleQueue()
         # names on the scheduler, which other sweeps use too
         self._topic = f"lstmcast-{secrets.token_hex(8)}"
-        self._client.subscribe_topic(self._topic, lambda event: self._reports.put(Report(**event[1]["report"])))
+        self._client.subscribe_topic(self._topic, lambda event: self._reports.put(Progress(**event[1]["report"])))
 
     @property
     def slots(self) -> int:
@@ -73,7 +73,7 @@ class ClusterWorkers:
         self._executor.submit(_train_there, order, self._topic).add_done_callback(receive)
         return future
 
-    def reports(self) -> Iterator[Report]:
+    def reports(self) -> Iterator[Progress]:
         """Yield what the trials have reported since the last call."""
         while not self._reports.empty():
             yield self._reports.get()
@@ -104,7 +104,7 @@ def _train_there(order: Order, topic: str) -> tuple[Ended, bytes]:
         words: tuple[Word, ...] = ("stop", "prune")
         return next((word for word in words if distributed.Event(_event(topic, order.number, word)).is_set()), None)
 
-    def report(progress: Report) -> None:
+    def report(progress: Progress) -> None:
         # wrapped, for Dask adds keys of its own to what is sent
         worker.log_event(topic, {"report": vars(progress)})
 

@@ -10,7 +10,7 @@ from lstmcast.errors import ExitCode, LstmcastError
 from lstmcast.sweeps.folder import Sweep
 from lstmcast.sweeps.search import Search, needs_optuna
 from lstmcast.sweeps.spec import Trial
-from lstmcast.sweeps.trial import Ended, Order, Report
+from lstmcast.sweeps.trial import Ended, Order, Progress
 from lstmcast.sweeps.workers import Workers
 
 POLL = 0.1
@@ -36,7 +36,7 @@ def conduct(
     *,
     fail_fast: bool,
     on_change: Callable[[Trial], None],
-    on_report: Callable[[Report], None],
+    on_report: Callable[[Progress], None],
 ) -> ExitCode:
     """Run all trials that wait.
 

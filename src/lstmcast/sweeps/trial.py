@@ -15,6 +15,8 @@ from lstmcast.errors import InvalidError
 
 # what the sweep may say to a trial: stop and keep the state, or stop for good
 Word = Literal["stop", "prune"]
+# a sweep that is stopped must not wait longer for a trial that works on
+ASK_EVERY = 0.1
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Report:
+class Progress:
     """How far a trial is: the step, of how many, and the validation metric if it has just been measured."""
 
     number: int
@@ -51,7 +53,7 @@ class Ended:
 def train_trial(
     order: Order,
     folder: Path,
-    report: Callable[[Report], None],
+    report: Callable[[Progress], None],
     told: Callable[[], Word | None],
     report_every: float,
 ) -> Ended:
@@ -61,7 +63,7 @@ def train_trial(
         order: the trial.
         folder: where its run is, or will be.
         report: takes each validation, and the progress now and then.
-        told: what the sweep says; asked as often as ``report_every``.
+        told: what the sweep says; asked every `ASK_EVERY` seconds.
         report_every: seconds between two reports of progress.
 
     Raises:
@@ -86,7 +88,7 @@ def train_trial(
     def stopping() -> bool:
         nonlocal word, asked
         now = time.monotonic()
-        if word is None and now - asked >= min(report_every, 0.1):
+        if word is None and now - asked >= ASK_EVERY:
             word, asked = told(), now
         return word is not None
 
@@ -98,7 +100,7 @@ def train_trial(
         now = time.monotonic()
         if record.validation is not None or now - reported >= report_every:
             reported = now
-            report(Report(order.number, record.step, training.steps, record.loss, record.validation))
+            report(Progress(order.number, record.step, training.steps, record.loss, record.validation))
 
     stop = StopRequest(also=stopping)
     result = training.execute(folder, order.name, order.stem, stop, on_record, overrides=order.overrides)

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
 
-from lstmcast.sweeps.trial import Ended, Order, Report, Word, train_trial
+from lstmcast.sweeps.trial import Ended, Order, Progress, Word, train_trial
 
 REPORT_EVERY = 0.5
 
@@ -31,7 +31,7 @@ class Workers(Protocol):
         """Start a trial, whose run will be in the sweep's ``folder``."""
         ...
 
-    def reports(self) -> Iterator[Report]:
+    def reports(self) -> Iterator[Progress]:
         """Yield what the trials have reported since the last call."""
         ...
 
@@ -67,7 +67,7 @@ class LocalWorkers:
             self._lanes[index] = _Lane(self._context)
             return self._lanes[index].submit(order, folder)
 
-    def reports(self) -> Iterator[Report]:
+    def reports(self) -> Iterator[Progress]:
         """Yield what the trials have reported since the last call."""
         for lane in self._lanes:
             yield from lane.reports()
@@ -104,7 +104,7 @@ class _Lane:
         self.number = order.number
         return self._future
 
-    def reports(self) -> Iterator[Report]:
+    def reports(self) -> Iterator[Progress]:
         with suppress(EOFError, OSError):
             while self.connection.poll():
                 yield self.connection.recv()

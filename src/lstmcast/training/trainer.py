@@ -54,7 +54,7 @@ class Record:
         return {key: value if np.isfinite(value) else None for key, value in fields.items()}
 
 
-class Evaluation:
+class Closure:
     """The loss and gradient of one batch at the present parameters, whenever an optimizer asks.
 
     Attributes:
@@ -180,12 +180,12 @@ class Trainer:
             Stopped: if ``stop`` says so within the step; the step is undone.
         """
         before = self._undo_point()
-        evaluation = Evaluation(self, self._fed(self._kept or self._draw()), stop)
+        closure = Closure(self, self._fed(self._kept or self._draw()), stop)
         group = self._optimizer.param_groups[0]
         scheduled = group["lr"]
         group["lr"] = learning_rate = scheduled * self._rate_factor
         try:
-            self._optimizer.step(evaluation)
+            self._optimizer.step(closure)
             if not np.isfinite(self._values).all():
                 raise Diverged("the parameters left the finite numbers")
         except (Diverged, Stopped):
@@ -193,8 +193,8 @@ class Trainer:
             raise
         finally:
             group["lr"] = scheduled
-        assert evaluation.first is not None
-        loss, norm = evaluation.first
+        assert closure.first is not None
+        loss, norm = closure.first
         if self._lowest is None or loss < self._lowest[0]:
             self._lowest = loss, before[0]
         self._schedule.step()
