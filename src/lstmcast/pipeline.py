@@ -17,7 +17,6 @@ import numpy as np
 
 from lstmcast import __version__, runs
 from lstmcast.builder import (
-    Trained,
     TrainedTokens,
     count_processes,
     dump_config,
@@ -326,8 +325,9 @@ class Training:
 
             loss = plots.loss(run.read_metrics(), run.name, self.config.loss_name, rollouts_from=self._rollouts_from)
             plots.save(loss, run.path / "loss.png")
-            if isinstance(evaluation, Evaluation) and isinstance(trained, Trained):
-                plots.save(plots.rollout(evaluation, trained.columns, run.name), run.path / "rollout.png")
+            if isinstance(evaluation, Evaluation) and isinstance(self.dataset, Dataset):
+                picture = plots.rollout(evaluation, self.dataset.columns, run.name, self.dataset.clock)
+                plots.save(picture, run.path / "rollout.png")
         except Exception as error:
             # a picture is no reason to lose a training
             warn(f"the plots could not be drawn: {error}")

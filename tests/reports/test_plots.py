@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lstmcast.data.time_axis import Clock, Step
 from lstmcast.errors import UnwritableError, UsageError
 from lstmcast.reports import plots
 from lstmcast.reports.figures import horizon
@@ -172,6 +173,21 @@ def test_a_band_is_shaded():
     (band,) = ax.collections
     box = band.get_datalim(ax.transData)
     assert (box.ymin, box.ymax) == (-2, 3)
+
+
+def test_where_times_are_known_the_axis_tells_them(evaluation):
+    clock = Clock(29, "2010-01-30", Step(86400, "second"))
+    first = evaluation.origins[0]
+    for figure, step_zero in (
+        (plots.forecast(np.zeros((1, 30, 1)), np.zeros((1, 9, 1, 1)), ("a",), "run", clock=clock), 29),
+        (plots.rollout(evaluation, ("a",), "run", clock), first - 1),
+    ):
+        axis = figure.axes[-1].xaxis
+        assert axis.get_label_text() == "time"
+        assert [axis.get_major_formatter()(step, 0) for step in (0, 3)] == [
+            clock.write(step_zero),
+            clock.write(step_zero + 3),
+        ]
 
 
 def test_pyplot_is_not_touched(evaluation):

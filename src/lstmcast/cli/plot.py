@@ -54,7 +54,7 @@ def plot(
             else:
                 evaluation = evaluate(trained.forecaster, dataset)
                 if kind == "rollout":
-                    figure = plots.rollout(evaluation, trained.columns, one.name)
+                    figure = plots.rollout(evaluation, trained.columns, one.name, dataset.clock)
                 elif kind == "horizon":
                     figure = plots.horizon(evaluation, one.name)
                 else:

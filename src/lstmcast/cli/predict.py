@@ -126,7 +126,7 @@ def predict(
     if plot is not None:
         from lstmcast.reports import plots
 
-        plots.save(plots.forecast(history, _whole(kept), trained.columns, found.name, interval), plot)
+        plots.save(plots.forecast(history, _whole(kept), trained.columns, found.name, interval, clock), plot)
         say(f"wrote {plot}")
 
 

@@ -13,8 +13,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lstmcast.arrays import Array
+from lstmcast.data.time_axis import Clock
 from lstmcast.errors import InvalidError, UsageError
 from lstmcast.forecasting.evaluate import Evaluation
 from lstmcast.runs import write
@@ -153,7 +155,15 @@ def _axis_limits(ax: Axes, *arrays: Array) -> None:
     ax.set_ylim(low - margin, high + margin)
 
 
-def rollout(evaluation: Evaluation, columns: tuple[str, ...], title: str) -> Figure:
+def _tell_time(axes: Sequence[Axes], clock: Clock | None, last: int) -> None:
+    """Count the steps after the one that is ``last`` known, or tell their times."""
+    axes[-1].set_xlabel("steps after the last known value" if clock is None else "time")
+    for ax in axes if clock else ():
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        ax.xaxis.set_major_formatter(lambda step, _: clock.write(last + round(step)) if clock else "")
+
+
+def rollout(evaluation: Evaluation, columns: tuple[str, ...], title: str, clock: Clock | None = None) -> Figure:
     """Draw the rollout with the true continuation past the end of the inputs."""
     truth, forecast = evaluation.truth, evaluation.model.forecast
     labels = _labels(len(truth), columns)
@@ -174,7 +184,7 @@ def rollout(evaluation: Evaluation, columns: tuple[str, ...], title: str) -> Fig
         _axis_limits(ax, history, truth[n, :, f])
         ax.set_ylabel(label, fontsize=8)
     axes[0].legend(frameon=False, fontsize=8, ncols=4, loc="upper right")
-    axes[-1].set_xlabel("steps after the last input")
+    _tell_time(axes, clock, evaluation.origins[0] - 1)
     return figure
 
 
@@ -240,8 +250,15 @@ def gates(traced: Mapping[str, Array], title: str) -> Figure:
     return figure
 
 
-def forecast(history: Array, values: Array, columns: tuple[str, ...], title: str, level: float | None = None) -> Figure:
-    """Draw a forecast ``(N, K, F, 1)`` after the end of ``history`` (N, T, F).
+def forecast(
+    history: Array,
+    values: Array,
+    columns: tuple[str, ...],
+    title: str,
+    level: float | None = None,
+    clock: Clock | None = None,
+) -> Figure:
+    """Draw a forecast ``(N, K, F, 1)`` after the end of ``history`` (N, T, F), whose first row is the clock's.
 
     With the band that holds the truth with probability ``level`` the forecast is ``(N, K, F, 3)``.
     """
@@ -260,5 +277,5 @@ def forecast(history: Array, values: Array, columns: tuple[str, ...], title: str
         ax.set_ylabel(label, fontsize=8)
     # above the axes: a forecast may be anywhere in them
     axes[0].legend(frameon=False, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
-    axes[-1].set_xlabel("steps after the last known value")
+    _tell_time(axes, clock, history.shape[1] - 1)
     return figure
