@@ -297,7 +297,13 @@ def load_trained(run: Run) -> Trained | TrainedTokens:
     features = MAX_SYMBOLS if config.data.kind == "text" else MAX_FEATURES
     order = config.model.autoregression or 0
     most = config.model.network(features, features).size + (8 + order) * features
-    checkpoint = Checkpoint.load(run.best, 8 * most)
+    try:
+        checkpoint = Checkpoint.load(run.best, 8 * most)
+    except NotFoundError as error:
+        going_on = run.last.exists() and not run.held
+        raise NotFoundError(
+            error.message, f"go on with its training: lstmcast train --resume {run.path}" if going_on else error.hint
+        ) from None
     facts, arrays = checkpoint.facts, checkpoint.arrays
 
     def engine(features: int) -> Engine:

@@ -24,19 +24,25 @@ class StoppedAtOnce(BaseException):
 
 @dataclass
 class StopRequest:
-    """Whether to stop, and the exit code that says why: Ctrl-C, SIGTERM, the time limit, or someone else's word."""
+    """Whether to stop, and why: Ctrl-C, SIGTERM, SIGHUP, the time limit, or someone else's word.
+
+    Attributes:
+        exit_code: of the program, once it is to stop.
+        reason: what it was stopped by, for people.
+    """
 
     deadline: float | None = None
     also: Callable[[], bool] = lambda: False
     exit_code: ExitCode | None = field(default=None, init=False)
+    reason: str = field(default="a signal to another process", init=False)
     _at_once: bool = field(default=False, init=False)
     _heard: float | None = field(default=None, init=False)
 
     def __call__(self) -> bool:
         """Look at the clock, the signals so far and ``also``."""
-        if self.exit_code is None and (
-            (self.deadline is not None and time.monotonic() >= self.deadline) or self.also()
-        ):
+        if self.exit_code is None and self.deadline is not None and time.monotonic() >= self.deadline:
+            self.exit_code, self.reason = ExitCode.STOPPED, "the time limit"
+        elif self.exit_code is None and self.also():
             self.exit_code = ExitCode.STOPPED
         return self.exit_code is not None
 
@@ -51,6 +57,7 @@ class StopRequest:
             os.write(2, b"stopped at once; what was last saved is kept\n")
             sys.exit(code)
         self.exit_code = code
+        self.reason = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         if self._at_once:
             self._at_once = False
             raise StoppedAtOnce

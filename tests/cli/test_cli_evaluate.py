@@ -68,6 +68,9 @@ def test_text(cli, sines):
     assert f"{document['next_step']['rmse']:.4g}" in outcome.out
     assert f"holds for {document['rollout']['valid_horizon']} steps" in outcome.out
     assert outcome.out.splitlines()[-1] == f"verdict: {document['verdict']}"
+    short = cli("evaluate", sines.path, "--horizons", "1").done().out
+    assert "\nholds for " in short
+    assert "nan" not in short  # too short for a phase
 
 
 @pytest.mark.parametrize(

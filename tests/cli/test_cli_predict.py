@@ -33,7 +33,8 @@ def test_all_formats_agree(cli, request, name, labels, tmp_path):
     assert document["future"] == 7
     assert document["labels"] == labels
     assert document["series"] == list(forecast.values())
-    written = cli("predict", run, "--future", 7, "--format", "npz", "-o", tmp_path / "f.npz").done()
+    assert cli("predict", run, "--future", 7, "--json").done().json == document
+    written = cli("predict", run, "--future", 7, "-o", tmp_path / "f.npz").done()  # the ending says it
     assert written.out == ""
     with np.load(tmp_path / "f.npz", allow_pickle=False) as file:
         assert file["labels"].tolist() == labels
@@ -49,6 +50,36 @@ def test_a_file_holds_what_standard_output_would(cli, two, kind, tmp_path):
     assert written.out == ""
     assert str(tmp_path / "forecast") in written.err
     assert (tmp_path / "forecast").read_text() == printed.out
+
+
+def test_a_format_that_contradicts_the_files_ending_is_refused(cli, two, tmp_path):
+    options = ("predict", two.path, "--future", 5, "-o", tmp_path / "f.npz")
+    cli(*options, "--format", "json").refused(2, ".npz", "json")
+    cli(*options, "--json").refused(2, ".npz", "json")
+    cli("predict", two.path, "--json", "--format", "csv").refused(2, "--json", "--format csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_left_the_finite_numbers_is_null(cli, tmp_path):
+    rows = "\n".join(["v", *(repr(1.01**k) for k in range(60))])
+    (tmp_path / "grows.csv").write_text(rows + "\n")
+    (tmp_path / "grows.yaml").write_text(
+        "data: {kind: series, path: grows.csv, columns: [v], timesteps: 9}\n"
+        "model: {hidden_sizes: [2], autoregression: 1}\n"
+        "optimizer: {kind: adam}\n"
+        "training: {steps: 1}\n"
+    )
+    cli("train", "--config", tmp_path / "grows.yaml", "--output-dir", tmp_path, "--name", "run").done()
+    outcome = cli("predict", tmp_path / "run", "--future", 80_000, "--json").done()
+    (series,) = outcome.json["series"]
+    assert series[0] == pytest.approx(1.01**60, rel=0.01)
+    assert series[-1] is None
+    assert outcome.err == ""
+
+
+def test_a_run_without_a_checkpoint_yet(cli, damaged):
+    (damaged / "checkpoints" / "best.safetensors").unlink()
+    assert f"lstmcast train --resume {damaged}" in cli("predict", damaged).refused(4, "best.safetensors").err
 
 
 def test_a_thousand_steps_unless_told(cli, two):

@@ -76,7 +76,7 @@ def test_resumed_runs_end_as_an_unbroken_one(cli, launch, config, tmp_path):
     assert limited.code == 75
     assert limited.json["status"] == status(broken) == "stopped"
     assert first <= limited.json["steps"] == steps(broken) < STEPS
-    assert "time limit" in limited.err
+    assert "stopped by the time limit after" in limited.err
     assert f"training {broken}, which has done {first:,} steps\n" in limited.err
 
     # as a kill would leave it: steps that were done after the state was saved, and half a line
@@ -98,7 +98,7 @@ def test_sigterm_stops_and_saves(launch, config, tmp_path):
     code, out, err = interrupt(process, run, signal.SIGTERM)
     assert code == 75
     assert json.loads(out)["status"] == status(run) == "stopped"
-    assert "SIGTERM" in err
+    assert "stopped by SIGTERM after" in err
     assert 0 < steps(run) == json.loads(out)["steps"] < STEPS
 
 

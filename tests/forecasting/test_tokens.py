@@ -5,7 +5,7 @@ import pytest
 
 from lstmcast.data.text import START, Text
 from lstmcast.errors import UsageError
-from lstmcast.forecasting.tokens import evaluate_tokens, sample
+from lstmcast.forecasting.tokens import TokenScore, evaluate_tokens, sample
 from lstmcast.network.description import Network
 from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
@@ -62,6 +62,10 @@ def test_many_symbols_are_scored_in_smaller_portions(tokens, engine, monkeypatch
     assert len(sizes) > 2
     assert max(sizes[1:]) <= 100 < sizes[0]
     assert in_portions.cross_entropy == pytest.approx(whole.cross_entropy)
+
+
+def test_a_perplexity_beyond_all_numbers_is_none():
+    assert TokenScore("lost", 2e4, 0.1).as_json() == {"cross_entropy": 2e4, "perplexity": None, "accuracy": 0.1}
 
 
 def draw(engine, tokens, **changes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,11 +69,14 @@ def evaluate(
         from lstmcast.reports import tables
 
         show(tables.scores(evaluation))
-        emit(
-            f"holds for {evaluation.valid_horizon:,} steps; amplitude ratio {evaluation.amplitude_ratio:.3f};"
-            f" frequency {evaluation.frequency_error:+.3g} cycles per 1,000 steps off;"
-            f" phase {evaluation.phase_error:+.3f} cycles off at the end"
-        )
+        measured = {
+            f"amplitude ratio {evaluation.amplitude_ratio:.3f}": evaluation.amplitude_ratio,
+            f"frequency {evaluation.frequency_error:+.3g} cycles per 1,000 steps off": evaluation.frequency_error,
+            f"phase {evaluation.phase_error:+.3f} cycles off at the end": evaluation.phase_error,
+        }
+        steps = "1 step" if evaluation.valid_horizon == 1 else f"{evaluation.valid_horizon:,} steps"
+        # short rollouts, and lost ones, have no phase
+        emit("; ".join([f"holds for {steps}", *(text for text, value in measured.items() if isfinite(value))]))
         emit(f"verdict: {evaluation.verdict.text}")
         if evaluation.verdict.advice:
             say(f"hint: {evaluation.verdict.advice}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
 import typer
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lstmcast.data.time_axis import Clock
     from lstmcast.forecasting.rollout import Forecaster
 
+Format: TypeAlias = Literal["csv", "json", "npz"]
 MAX_FUTURE = 1_000_000_000
 # names of a band's two columns
 BAND = ("lower", "upper")
@@ -33,7 +34,10 @@ def predict(
     future: Annotated[int, typer.Option(help="Steps to forecast.")] = 1000,
     data: Annotated[Path | None, typer.Option(help="Forecast past the end of this CSV file instead.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="Its column; once for each column of the run.")] = None,
-    format: Annotated[Literal["csv", "json", "npz"], typer.Option(help="Format of the forecast.")] = "csv",  # noqa: A002
+    format: Annotated[  # noqa: A002
+        Format | None, typer.Option(help="Of the forecast; else as FILE ends, or csv.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the forecast into this .png, .svg or .pdf file.")] = None,
     interval: Annotated[
@@ -45,6 +49,7 @@ def predict(
     """Forecast past the end of the run's series, or of your own, in your units."""
     if output == Path("-"):
         output = None
+    format = _format(format, json, output)  # noqa: A001
     if not 1 <= future <= MAX_FUTURE:
         raise UsageError(f"--future {future}: must be from 1 to {MAX_FUTURE:,}")
     if (format != "csv" or plot) and future > MAX_WHOLE:
@@ -105,7 +110,7 @@ def predict(
                 "run": str(found.path),
                 "future": future,
                 "labels": labels,
-                **{name: flat[..., k].tolist() for k, name in enumerate(("series", *BAND)[: flat.shape[2]])},
+                **{name: _numbers(flat[..., k]) for k, name in enumerate(("series", *BAND)[: flat.shape[2]])},
                 **({"times": list(times)} if times else {}),
             }
             text_document = runs.to_json(document, indent=None)
@@ -128,6 +133,22 @@ def predict(
 
         plots.save(plots.forecast(history, _whole(kept), trained.columns, found.name, interval, clock), plot)
         say(f"wrote {plot}")
+
+
+def _format(format: Format | None, json: bool, output: Path | None) -> Format:  # noqa: A002
+    """Return the format that was asked for, by name or by the file's ending.
+
+    Raises:
+        UsageError: if the two contradict each other.
+    """
+    if json and format not in (None, "json"):
+        raise UsageError(f"--json and --format {format}: give one of them")
+    asked = "json" if json else format
+    ending = output.suffix.lower().removeprefix(".") if output else ""
+    by_ending = next((known for known in get_args(Format) if known == ending), None)
+    if asked and by_ending and asked != by_ending:
+        raise UsageError(f"-o {output}: ends in .{ending}, but the format is {asked}", "leave out --format")
+    return asked or by_ending or "csv"
 
 
 def _own_data(
@@ -217,6 +238,14 @@ def _chunks(steps: Iterator[Array], future: int) -> Iterator[Array]:
 
     for start in range(0, future, CHUNK):
         yield np.stack(list(islice(steps, min(CHUNK, future - start))), axis=1)
+
+
+def _numbers(values: Array) -> Any:
+    """Return nested lists for JSON; what is not finite is None."""
+    import numpy as np
+
+    finite = np.isfinite(values)
+    return values.tolist() if finite.all() else np.where(finite, values.astype(object), np.array(None)).tolist()
 
 
 def _whole(chunks: list[Array]) -> Array:

@@ -11,7 +11,7 @@ import typer
 
 from lstmcast.cli import complete
 from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json, refuse_both, say, show
-from lstmcast.errors import ExitCode, UsageError
+from lstmcast.errors import UsageError
 
 if TYPE_CHECKING:
     from lstmcast.pipeline import Result, Training
@@ -95,7 +95,7 @@ def train(
         )
     if result is None:
         return  # one of several processes, and not the one that reports
-    _render(result, json=json, quiet=quiet)
+    _render(result, stop.reason, json=json, quiet=quiet)
     raise typer.Exit(result.exit_code)
 
 
@@ -106,7 +106,7 @@ def _seconds(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def _render(result: Result, *, json: bool, quiet: bool) -> None:
+def _render(result: Result, why: str, *, json: bool, quiet: bool) -> None:
     if json:
         emit_json(result.summary())
     elif quiet:
@@ -126,9 +126,7 @@ def _render(result: Result, *, json: bool, quiet: bool) -> None:
         say(f"error: training diverged: {result.reason}; the best parameters before it are kept in {result.run.path}")
         say(f"hint: {result.remedy}")
     if result.status == "stopped":
-        signals = "Ctrl-C" if result.exit_code == ExitCode.INTERRUPTED else "a time limit, SIGTERM or SIGHUP"
-        why = result.reason or signals
-        say(f"stopped by {why} after step {result.step:,}; everything is saved")
+        say(f"stopped by {result.reason or why} after step {result.step:,}; everything is saved")
         say(f"hint: go on with: lstmcast train --resume {result.run.path}")
 
 

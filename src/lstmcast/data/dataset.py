@@ -45,8 +45,9 @@ class Scaler:
         return (values - self.mean) / self.scale
 
     def invert(self, values: Array) -> Array:
-        """From the network's units to the user's."""
-        return values * self.scale + self.mean
+        """From the network's units to the user's; a forecast may leave the finite numbers."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return values * self.scale + self.mean
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lstmcast.arrays import Array
+from lstmcast.arrays import Array, finite_or_none
 from lstmcast.data.batches import pad
 from lstmcast.data.categories import draw, one_hot
 from lstmcast.data.text import END, START, Tokens
@@ -29,11 +29,13 @@ class TokenScore:
     cross_entropy: float
     accuracy: float
 
-    def as_json(self) -> dict[str, float]:
-        """Return the two numbers and the perplexity."""
+    def as_json(self) -> dict[str, float | None]:
+        """Return the two numbers and the perplexity; what is not finite is None."""
+        with np.errstate(over="ignore"):
+            perplexity = float(np.exp(self.cross_entropy))
         return {
-            "cross_entropy": self.cross_entropy,
-            "perplexity": float(np.exp(self.cross_entropy)),
+            "cross_entropy": finite_or_none(self.cross_entropy),
+            "perplexity": finite_or_none(perplexity),
             "accuracy": self.accuracy,
         }
 
