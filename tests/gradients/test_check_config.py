@@ -18,6 +18,7 @@ from lstmcast.gradients.oracles import central_differences, complex_step
 from lstmcast.network.cells import CELLS
 from lstmcast.network.head import Head
 from lstmcast.network.numpy_engine import NumpyEngine
+from lstmcast.network.products import TorchProducts
 
 
 @pytest.mark.parametrize("name", shipped.names())
@@ -61,13 +62,13 @@ def test_a_wrong_factor_in_any_single_term_is_caught(monkeypatch, name, terms):
     config = load("windowed-sine", [f"model.cell={name}", "model.hidden_sizes=[2]"])
     problem = next(small_problems(config, np.random.default_rng(0), 0))
     true = complex_step(problem)
-    assert relative_error(problem.gradient("numpy"), true, 0.0) < 1e-14
+    assert relative_error(problem.gradient(NumpyEngine), true, 0.0) < 1e-14
     wrong = list(wrong_terms(CELLS[name]))
     assert len(wrong) == terms
     for what, method, replaced in wrong:
         with monkeypatch.context() as patch:
             patch.setattr(CELLS[name], method, replaced)
-            assert relative_error(problem.gradient("numpy"), true, 0.0) > 1e4 * EXACT, what
+            assert relative_error(problem.gradient(NumpyEngine), true, 0.0) > 1e4 * EXACT, what
 
 
 @pytest.mark.parametrize("oracle", ["complex", "central", "torch"])
@@ -136,6 +137,34 @@ def test_a_lost_feedback_is_seen_only_through_a_rollout(monkeypatch):
 def test_a_rollout_that_makes_no_sense_is_refused(name, steps):
     with pytest.raises(UsageError, match="--rollout"):
         check_config(load(name), rollout=steps)
+
+
+def test_the_pass_that_recomputes_is_checked(monkeypatch):
+    run = NumpyEngine._run_segment
+
+    def from_zero_on_the_way_back(self, way, start):
+        if start == 0 and len(way.starts) > 1:
+            way.starts[0] = None
+        return run(self, way, start)
+
+    monkeypatch.setattr(NumpyEngine, "_run_segment", from_zero_on_the_way_back)
+    assert check_config(load("sine-waves")).passed
+    assert not check_config(load("sine-waves", ["model.recompute=true"])).passed
+
+
+def test_what_training_runs_is_checked_where_torch_is_the_oracle(monkeypatch):
+    add_sum = TorchProducts.add_sum
+
+    def too_much(self, total, left, right):
+        add_sum(self, total, left, right)
+        total *= 1.001
+
+    config = load("sine-waves")
+    monkeypatch.setattr(TorchProducts, "add_sum", too_much)
+    report = check_config(config)
+    assert report.passed
+    assert any("not run here, but with --oracle torch" in note for note in report.notes)
+    assert not check_config(config, "torch").passed
 
 
 def test_relative_error_is_defined_everywhere():

@@ -13,10 +13,12 @@ from lstmcast.arrays import Array
 from lstmcast.config.schema import Config
 from lstmcast.data.batches import Batch, loss_weights
 from lstmcast.errors import UsageError
-from lstmcast.gradients.oracles import Objective, central_differences, complex_step
+from lstmcast.gradients.oracles import EngineMaker, Objective, central_differences, complex_step
 from lstmcast.gradients.report import ParameterResult, Report
 from lstmcast.network.description import Network
-from lstmcast.network.engine import EngineName
+from lstmcast.network.engine import EngineName, make_engine, make_training_engine
+from lstmcast.network.numpy_engine import MANY, NumpyEngine
+from lstmcast.network.parameters import Parameters
 
 OracleName = Literal["complex", "central", "torch", "all"]
 
@@ -32,12 +34,13 @@ DIRECTIONS = 3
 
 
 def check_config(config: Config, oracle: OracleName = "complex", rollout: int | None = None) -> Report:
-    """Check the gradient of a config's network, by its own engine, against an oracle.
+    """Check the gradient of a config's network, by the engine of its first stage, against an oracle.
 
     Small problems of the network's structure are checked variable by variable: every parameter, input and initial
     state; several lengths, batches and layer counts, zero and other initial states, sequences of different lengths,
     the loss on every or the last step as in the config, and rollouts of fed-back steps with and without a warm-up.
-    The network in its full size is checked by complex step in random directions, part by part.
+    The network in its full size is checked by complex step in random directions, part by part. Where torch is the
+    oracle, the NumPy engine is also checked as training runs it: with torch's products and compiled passes.
 
     Args:
         config: the config; of its data only the horizon is used.
@@ -56,15 +59,30 @@ def check_config(config: Config, oracle: OracleName = "complex", rollout: int | 
         raise UsageError(f"--rollout {rollout}: must be from 0 to 1,000")
     random = np.random.default_rng(config.seed)
     engine = config.engine(config.stages[0])
+    make = partial(make_engine, engine, recompute=config.model.recompute)
     results: dict[str, ParameterResult] = {}
     notes: list[str] = []
     oracles: tuple[str, ...] = ("complex", "central", "torch") if oracle == "all" else (oracle,)
     problems = list(small_problems(config, random, rollout))
     for problem in problems:
-        gradient = problem.gradient(engine)
+        gradient = problem.gradient(make)
         for name in oracles:
             _compare_all(problem, name, engine, gradient, results, notes)
     notes.append(f"{len(problems)} small problems, every variable for itself: " + ", ".join(p.label for p in problems))
+    if "torch" in oracles and engine == "numpy":
+        many = make_problem(config, random, f"as in training, B {MANY}", problems[0].network, T=5, B=MANY)
+        gradient = many.gradient(partial(_as_in_training, config))
+        _compare_all(many, "torch", engine, gradient, results, notes)
+        notes.append(f"{many.label}: with torch's matrix products and, where there are any, compiled passes")
+    elif engine == "numpy":
+        notes.append(
+            "training takes torch's matrix products for large batches, and compiled passes in time; not run here, but"
+            " with --oracle torch"
+        )
+    elif config.model.device != "cpu":
+        notes.append("checked on the processor, not on a GPU")
+    if any(config.engine(stage) != engine for stage in config.stages):
+        notes.append(f"checked with the {engine} engine, as in the first stage; a later stage takes the other one")
     if config.model.dtype == "float32":
         notes.append("checked in float64; the config trains in float32")
     full = make_problem(
@@ -75,7 +93,7 @@ def check_config(config: Config, oracle: OracleName = "complex", rollout: int | 
         T=6,
         B=2,
     )
-    _compare_directions(full, engine, random, results)
+    _compare_directions(full, make, random, results)
     notes.append(f"the full size, {len(full.values):,} parameters, in {DIRECTIONS} random directions a part")
     worst = max(result.relative_error for result in results.values())
     return Report(
@@ -156,6 +174,15 @@ def make_problem(
     return Objective(label, network, values, batch)
 
 
+def _as_in_training(config: Config, network: Network, parameters: Parameters) -> NumpyEngine:
+    """Make the NumPy engine that training has come to after some time."""
+    recompute = config.model.recompute
+    engine = make_training_engine("numpy", network, parameters, device="cpu", recompute=recompute)
+    assert isinstance(engine, NumpyEngine)
+    engine.compile()
+    return engine
+
+
 def _compare_all(
     problem: Objective,
     oracle: str,
@@ -173,7 +200,7 @@ def _compare_all(
         truth = complex_step(problem)
     elif oracle == "torch":
         # the other engine: autograd beside the hand-derived pass, whichever of the two the config has
-        truth = problem.gradient("torch" if engine == "numpy" else "numpy")
+        truth = problem.gradient(partial(make_engine, "torch" if engine == "numpy" else "numpy"))
     else:
         central = central_differences(problem)
         truth, likely_error, tolerance = central.gradient, central.error, DIFFERENCED
@@ -193,10 +220,10 @@ def _compare_all(
 
 
 def _compare_directions(
-    problem: Objective, engine: EngineName, random: np.random.Generator, results: dict[str, ParameterResult]
+    problem: Objective, make: EngineMaker, random: np.random.Generator, results: dict[str, ParameterResult]
 ) -> None:
     """Compare derivatives of the full-sized network along random directions of each part."""
-    gradient = problem.gradient(engine)
+    gradient = problem.gradient(make)
     scale = float(np.linalg.norm(gradient))
     for name, places in problem.slices.items():
         directions = np.zeros((DIRECTIONS, len(gradient)))

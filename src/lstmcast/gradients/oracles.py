@@ -6,8 +6,9 @@ inputs, then initial state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,13 +16,14 @@ from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch
 from lstmcast.network.cells import CELLS
 from lstmcast.network.description import Network
-from lstmcast.network.engine import EngineName, make_engine
+from lstmcast.network.engine import Engine
 from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
 
 # no rounding error at all: its square is below the smallest number
 COMPLEX_STEP = 1e-200
 CENTRAL_STEP = 2e-3
+EngineMaker: TypeAlias = Callable[[Network, Parameters], Engine]
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,10 @@ class Objective:
         value: complex | float = NumpyEngine(self.network, parameters).loss(batch).item()
         return value
 
-    def gradient(self, engine: EngineName) -> Array:
+    def gradient(self, make: EngineMaker) -> Array:
         """Return the gradient ``(V,)`` by an engine's own backward pass."""
         parameters, batch = self._at(self.variables)
-        inputs, state = make_engine(engine, self.network, parameters).input_gradients(batch)
+        inputs, state = make(self.network, parameters).input_gradients(batch)
         return np.concatenate([parameters.gradient, inputs.ravel(), state.ravel()])
 
 

@@ -63,12 +63,12 @@ class Engine(TrainingEngine, Protocol):
         ...
 
 
-def make_engine(name: EngineName, network: Network, parameters: Parameters) -> Engine:
+def make_engine(name: EngineName, network: Network, parameters: Parameters, *, recompute: bool = False) -> Engine:
     """Make the engine ``name``; torch is imported only for its own."""
     if name == "numpy":
         from lstmcast.network.numpy_engine import NumpyEngine
 
-        return NumpyEngine(network, parameters)
+        return NumpyEngine(network, parameters, recompute=recompute)
     from lstmcast.network.torch_engine import TorchEngine
 
     return TorchEngine(network, parameters)
