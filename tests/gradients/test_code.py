@@ -258,6 +258,7 @@ def test_an_unknown_forward_pass_is_compared_with_its_slopes(write) -> None:
     [
         ("def f(:\n", r"mine\.py:1: "),
         ("x = 1\n", "there is no LSTMCAST"),
+        ("x = 1\0\n", r"mine\.py: .* null bytes"),
         ("LSTMCAST = {'cells': 'lstm'}\n", r"mine\.py:1: LSTMCAST: unknown key 'cells'"),
         ("LSTMCAST = {'output': 'relu'}\n", "must be 'squared' or 'softmax'"),
         (SMALL.replace("H, H", "H ** 2"), "no sum or product of D, H, O"),

@@ -132,7 +132,8 @@ def read(source: str, file: str) -> Adapter:
     try:
         tree = ast.parse(source, file)
     except SyntaxError as error:
-        raise InvalidError(f"{file}:{error.lineno}: {error.msg}") from None
+        where = f"{file}:{error.lineno}" if error.lineno else file
+        raise InvalidError(f"{where}: {error.msg}") from None
     for node in tree.body:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
