@@ -174,7 +174,8 @@ def check_window(where: str, available: int, timesteps: int, horizon: int) -> No
         raise InvalidError(
             f"data: a window of timesteps {timesteps} + horizon {horizon} = {timesteps + horizon} steps does not"
             f" fit into the {where}, which has {available}",
-            "lower data.timesteps or data.horizon, or give more data",
+            "lower data.timesteps or data.horizon, or give more data; what is made for longer windows has to follow:"
+            " training.warmup, training.batch_size (null: all windows), model.autoregression",
         )
 
 
