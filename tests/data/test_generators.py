@@ -86,7 +86,7 @@ def test_shapes_and_bounds(settings: Any) -> None:
     assert dataset.train.shape[2] == features
     assert dataset.train.dtype == np.float64
     assert dataset.horizon == 2
-    assert 0 < dataset.shortest <= dataset.train.shape[1]
+    assert 0 < dataset.shortest <= dataset.longest <= dataset.context + 1 - dataset.horizon < dataset.train.shape[1]
     assert 0 < dataset.context < dataset.train.shape[1]
 
 
