@@ -71,6 +71,12 @@ def test_a_wrong_factor_in_any_single_term_is_caught(monkeypatch, name, terms):
             assert relative_error(problem.gradient(NumpyEngine), true, 0.0) > 1e4 * EXACT, what
 
 
+def test_torch_alone_checks_every_variable_of_the_full_size_too():
+    report = check_config(load("sunspots"), "torch")
+    assert any("full size" in note and "every variable for itself" in note for note in report.notes)
+    assert not any("complex" in str(result) for result in report.parameters.values())
+
+
 @pytest.mark.parametrize("oracle", ["complex", "central", "torch"])
 def test_a_wrong_carry_is_rejected(monkeypatch, oracle):
     cell = CELLS["lstm"]

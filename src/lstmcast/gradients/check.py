@@ -39,8 +39,9 @@ def check_config(config: Config, oracle: OracleName = "complex", rollout: int | 
     Small problems of the network's structure are checked variable by variable: every parameter, input and initial
     state; several lengths, batches and layer counts, zero and other initial states, sequences of different lengths,
     the loss on every or the last step as in the config, and rollouts of fed-back steps with and without a warm-up.
-    The network in its full size is checked by complex step in random directions, part by part. Where torch is the
-    oracle, the NumPy engine is also checked as training runs it: with torch's products and compiled passes.
+    The network in its full size is checked by complex step in random directions, part by part, or by torch alone in
+    every variable. Where torch is the oracle, the NumPy engine is also checked as training runs it: with torch's
+    products and compiled passes.
 
     Args:
         config: the config; of its data only the horizon is used.
@@ -93,8 +94,13 @@ def check_config(config: Config, oracle: OracleName = "complex", rollout: int | 
         T=6,
         B=2,
     )
-    _compare_directions(full, make, random, results)
-    notes.append(f"the full size, {len(full.values):,} parameters, in {DIRECTIONS} random directions a part")
+    if oracle == "torch":
+        _compare_all(full, oracle, engine, full.gradient(make), results, notes)
+        how = "every variable for itself"
+    else:
+        _compare_directions(full, make, random, results)
+        how = f"in {DIRECTIONS} random directions a part"
+    notes.append(f"the full size, {len(full.values):,} parameters, {how}")
     worst = max(result.relative_error for result in results.values())
     return Report(
         passed=all(result.passed for result in results.values()),
