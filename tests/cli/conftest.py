@@ -88,7 +88,7 @@ class Outcome:
         """Demand one clear error that names the place, and nothing else."""
         assert self.code == code, self.err
         assert self.out == ""
-        assert self.err.count("error: ") + self.err.count("─ Error ─") == 1, self.err
+        assert self.err.count("error: ") == 1, self.err
         assert "Traceback" not in self.err
         assert "internal error" not in self.err
         for needle in needles:

@@ -1,9 +1,12 @@
 """Pipes, full disks, odd locales and missing displays."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from lstmcast.runs import Run
 
 BARE = {"LC_ALL": "C", "LANG": None, "HOME": None, "TERM": None, "DISPLAY": None, "WAYLAND_DISPLAY": None}
 DUMB = {"TERM": "dumb", "NO_COLOR": "1", "DISPLAY": "nowhere:7"}
@@ -28,6 +31,34 @@ def test_a_full_disk_behind_standard_output(shell, sines, command):
     with open("/dev/full", "w") as full:  # noqa: PTH123
         outcome = shell(*command.replace("RUN", str(sines.path)).split(), stdout=full)
     outcome.refused(9, "standard output", "No space left")
+
+
+def close(*numbers):
+    return lambda: [os.close(number) for number in numbers]
+
+
+@pytest.mark.parametrize("command", ["evaluate RUN", "predict RUN", "config list", "--version", "--help"])
+def test_a_closed_standard_output_cannot_be_written(shell, sines, command):
+    arguments = command.replace("RUN", str(sines.path)).split()
+    shell(*arguments, preexec_fn=close(1)).refused(9, "standard output", "Bad file descriptor")
+
+
+@pytest.mark.parametrize(("closed", "code"), [((2,), 0), ((1,), 9), ((0, 1, 2), 9)])
+def test_a_training_without_streams_keeps_its_run(shell, sines, tmp_path, closed, code):
+    arguments = ("train", "--config", sines.config, "--output-dir", tmp_path, "--name", "run", "--quiet")
+    outcome = shell(*arguments, preexec_fn=close(*closed))
+    assert outcome.code == code, outcome.err
+    assert Run(tmp_path / "run").read_manifest()["status"] == "finished"
+    # no file took the number of a stream, and got what was meant for that
+    for name in ("metrics.jsonl", "config.yaml"):
+        assert (tmp_path / "run" / name).read_bytes() == (sines.path / name).read_bytes()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_nobody_has_to_hear_messages(shell, sines, tmp_path):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        arguments = ("train", "--config", sines.config, "--output-dir", tmp_path, "--name", "run", "--json")
+        assert shell(*arguments, stderr=full).done().json["status"] == "finished"
 
 
 @pytest.mark.parametrize("environment", [BARE, DUMB], ids=["bare", "dumb"])

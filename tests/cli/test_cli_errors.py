@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from lstmcast.errors import NotFoundError
-
 LONG = "x" * 300
 COMMANDS = ["train", "predict", "evaluate", "plot", "sample", "runs", "config", "config list", "config copy"]
 
@@ -159,10 +157,15 @@ def test_no_run_at_all(cli, tmp_path, command):
     cli(*command, "--output-dir", tmp_path).refused(4, str(tmp_path), "lstmcast train")
 
 
-def test_debug_shows_the_traceback(cli):
-    for arguments in (("--debug", "predict", "nope"), ("predict", "nope", "--debug")):
-        with pytest.raises(NotFoundError, match="nope"):
-            cli(*arguments)
+def test_debug_adds_the_traceback_and_changes_nothing_else(cli, tmp_path):
+    (tmp_path / "bad.yaml").write_text("seed: x\n")
+    for code, *arguments in ((4, "predict", "nope"), (5, "config", "validate", tmp_path / "bad.yaml"), (2, "trian")):
+        plain = cli(*arguments).refused(code)
+        for debugging in (("--debug", *arguments), (*arguments, "--debug")):
+            outcome = cli(*debugging)
+            assert outcome.code == code
+            assert outcome.err.startswith("Traceback (most recent call last):\n")
+            assert outcome.err.endswith(plain.err)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -173,9 +176,42 @@ def test_help(cli, command):
     assert long.err == ""
 
 
-def test_unknown_commands(cli):
-    cli("trian").refused(2, "trian")
-    cli("config", "shwo").refused(2, "shwo")
+def test_wrong_usage_is_one_message_and_a_hint(cli):
+    expected = {
+        "trian": ("no such command 'trian'", "did you mean 'train' or 'trace'?"),
+        "config shwo": ("no such command 'shwo'", "did you mean 'show'?"),
+        "train --confg x": ("no such option: --confg", "did you mean --config or --json?"),
+        "train --bogus": ("no such option: --bogus", "lstmcast train --help"),
+        "predict --samples many": ("invalid value for '--samples': ", "lstmcast predict --help"),
+        "sweep run": ("missing argument 'SPEC'", "lstmcast sweep run --help"),
+    }
+    for arguments, (message, hint) in expected.items():
+        error, last = cli(*arguments.split()).refused(2).err.splitlines()
+        assert error.startswith(f"error: {message}")
+        assert last == f"hint: {hint}"
+
+
+def test_control_characters_of_files_do_not_reach_the_terminal(cli, damaged, tmp_path):
+    (tmp_path / "bad.yaml").write_text('"\\e[31mBAD": 1\n')
+    for command in (("config", "validate"), ("train", "--config")):
+        assert "\x1b" not in cli(*command, tmp_path / "bad.yaml").refused(5, r"\x1b[31mBAD").err
+    (damaged / "run.json").write_text('{"status": "\\u001b[31mBAD", "config": "\\u009b2J"}')
+    listed = cli("runs", "--output-dir", damaged.parent, terminal=True).done().out
+    assert r"\x1b[31mBAD" in listed
+    assert "\x1b[31mBAD" not in listed
+    assert "\x9b" not in listed
+
+
+def test_a_forecast_is_exact_in_a_file_and_harmless_on_a_terminal(cli, two_config, tmp_path):
+    name = "\x1b[31mred"
+    config = two_config(data__columns=["when", name])
+    table = config.with_name("two.csv")
+    table.write_text(table.read_text().replace("when,a,b", f"when,a,{name}"))
+    run = tmp_path / "outputs" / "run"
+    cli("train", "--config", config, "--output-dir", run.parent, "--name", run.name).done()
+    forecast = cli("predict", run, "--future", 2).done().out
+    assert forecast.count(name) == 2
+    assert cli("predict", run, "--future", 2, terminal=True).done().out == forecast.replace("\x1b", r"\x1b")
 
 
 @pytest.mark.parametrize(

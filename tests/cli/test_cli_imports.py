@@ -12,20 +12,21 @@ from lstmcast.cli import main
 try:
     main()
 except SystemExit as leaving:
-    assert not leaving.code, leaving.code
-print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+    print(json.dumps([int(leaving.code or 0), *sorted(sys.modules)]), file=sys.stderr)
 """
 TRAINING = {"torch", "lstmcast.training.trainer"}
 HEAVY = {*TRAINING, "matplotlib", "lstmcast.network.numpy_engine"}
 
 
-def loaded(*arguments):
-    """Return all modules that are loaded when a command ends."""
+def loaded(*arguments, code=0):
+    """Return all modules that are loaded when a command ends with an exit code."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=True
     )
-    assert done.stdout
-    return set(json.loads(done.stderr.splitlines()[-1]))
+    found, *modules = json.loads(done.stderr.splitlines()[-1])
+    assert found == code, done.stderr
+    assert bool(done.stdout) == (code == 0)
+    return set(modules)
 
 
 @pytest.mark.parametrize("command", [["--help"], ["train", "--help"]])
@@ -40,6 +41,10 @@ def test_listing_configs(command):
 
 def test_listing_runs(sines):
     assert loaded("runs", "--output-dir", sines.output_dir) & HEAVY == set()
+
+
+def test_a_bad_config_is_refused_before_anything_slow(sines_config):
+    assert loaded("train", "--config", sines_config(seed=-1), code=5) & HEAVY == set()
 
 
 def test_predict(sines):

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
-from typing import Annotated, Never
+from typing import Annotated, Any, Never
+
+
+def _open_streams() -> None:
+    """Put something in the place of a standard stream that is closed, or the next file would get its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            # results that nobody gets are refused, for nothing can be written here; messages may go nowhere
+            mode = os.O_WRONLY if name == "stderr" else os.O_RDONLY
+            os.set_inheritable(os.open(os.devnull, mode), True)
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False))
+
+
+_open_streams()  # before any other file is opened
 
 
 def _leave(number: int, _frame: object) -> Never:
@@ -51,8 +65,8 @@ from lstmcast.cli import (
     train,
 )
 from lstmcast.cli.complete import join_bash_words
-from lstmcast.cli.output import abandon_stdout
-from lstmcast.errors import ExitCode, LstmcastError
+from lstmcast.cli.output import abandon, emit, say, say_error
+from lstmcast.errors import InvalidError, LstmcastError, UnwritableError, UsageError
 
 app = typer.Typer(
     name="lstmcast",
@@ -76,9 +90,13 @@ app.add_typer(sweep.app, name="sweep")
 app.add_typer(config.app, name="config")
 
 
+# what Typer raises for wrong usage; of all these it exports one alone
+WrongUsage = typer.BadParameter.__mro__[1]
+
+
 def _version(asked: bool) -> None:
     if asked:
-        print(f"lstmcast {__version__}")
+        emit(f"lstmcast {__version__}")
         raise typer.Exit
 
 
@@ -109,30 +127,41 @@ def main() -> None:
     _listen()
     join_bash_words()
     try:
-        app(arguments)
-    except LstmcastError as error:
-        if debug:
-            raise
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except MemoryError as error:
-        if debug:
-            raise
-        print(f"error: out of memory: {error}", file=sys.stderr)
-        print("hint: make the data or the network smaller", file=sys.stderr)
-        sys.exit(ExitCode.INVALID)
+        sys.exit(app(arguments, standalone_mode=False))
     except Exception as error:
         if debug:
-            raise
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            abandon_stdout()
-            print(f"error: standard output: cannot be written: {error.strerror}", file=sys.stderr)
-            sys.exit(ExitCode.UNWRITABLE)
-        print(
-            f"error: internal error ({type(error).__name__}: {error}); this is a bug in lstmcast",
-            file=sys.stderr,
-        )
-        print("hint: run the command again with --debug and report what it prints", file=sys.stderr)
-        sys.exit(ExitCode.INTERNAL_ERROR)
+            import traceback
+
+            say(traceback.format_exc().rstrip())
+        ours = _as_ours(error)
+        if ours.message:
+            say_error(ours)
+        sys.exit(ours.exit_code)
+
+
+def _as_ours(error: Exception) -> LstmcastError:
+    """Say what an error of any kind means to the user."""
+    if isinstance(error, LstmcastError):
+        return error
+    if isinstance(error, MemoryError):
+        return InvalidError(f"out of memory: {error}", "make the data or the network smaller")
+    if isinstance(error, WrongUsage):
+        return _as_usage_error(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EBADF):
+        abandon(sys.stdout)
+        return UnwritableError(f"standard output: cannot be written: {error.strerror}")
+    return LstmcastError(
+        f"internal error ({type(error).__name__}: {error}); this is a bug in lstmcast",
+        "run the command again with --debug and report what it prints",
+    )
+
+
+def _as_usage_error(error: Any) -> UsageError:
+    """Put what Typer says of wrong usage in our form; it says nothing when it has shown the help instead."""
+    text = error.format_message().replace("Value error, ", "").removesuffix(".")
+    # Typer names what is near at the end of its message
+    message, _, near = re.sub(r"\.? (Did you mean|\(Possible options:) ([^?)]*)[?)]$", r"\n\2", text).partition("\n")
+    hint = f"did you mean {near.replace(', ', ' or ')}?" if near else None
+    if error.ctx and not hint:
+        hint = f"{error.ctx.command_path} --help"
+    return UsageError(message[:1].lower() + message[1:], hint)

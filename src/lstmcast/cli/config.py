@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lstmcast.cli import complete
-from lstmcast.cli.output import Json, Quiet, emit, emit_json, emit_text, refuse_both, say, show
+from lstmcast.cli.output import Json, Quiet, emit, emit_json, emit_text, refuse_both, say, say_error, show
 from lstmcast.errors import ExitCode, LstmcastError, NotFoundError, UnwritableError
 
 # written beside a copied config, which names it to editors
@@ -109,9 +109,7 @@ def validate(
             if len(files) == 1:
                 raise
             failed = failed or error.exit_code
-            say(f"error: {error.message}")
-            if error.hint:
-                say(f"hint: {error.hint}")
+            say_error(error)
         else:
             emit(f"{name}: valid")
     if failed:

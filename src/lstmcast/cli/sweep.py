@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lstmcast.cli import complete
-from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json, refuse_both, say, show
+from lstmcast.cli.output import (
+    OUTPUTS,
+    Harmless,
+    Json,
+    OutputDir,
+    Quiet,
+    emit,
+    emit_json,
+    refuse_both,
+    say,
+    show,
+)
 from lstmcast.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -263,7 +274,7 @@ def _watched(sweep: Sweep, *, quiet: bool) -> Iterator[tuple[Callable[[Trial], N
     def on_change(trial: Trial) -> None:
         progress.pop(trial.number, None)
         if terminal:
-            live.update(picture())
+            live.update(Harmless(picture()))
         elif not quiet and trial.status not in ("running", "waiting"):
             score = "" if trial.score is None else f"  {sweep.spec.metric} {trial.score:.4g}"
             ended = sum(t.status not in ("running", "waiting") for t in sweep.trials)
@@ -274,7 +285,7 @@ def _watched(sweep: Sweep, *, quiet: bool) -> Iterator[tuple[Callable[[Trial], N
         of = f"/{report.steps:,}" if report.steps else ""
         progress[report.number] = f"step {report.step:,}{of}"
         if terminal:
-            live.update(picture())
+            live.update(Harmless(picture()))
 
     with live if terminal else nullcontext():
         yield on_change, on_report

@@ -55,24 +55,28 @@ def train(
 
     import time
 
-    from lstmcast import pipeline, runs
-    from lstmcast.stop import StopRequest
-    from lstmcast.training import distributed
+    from lstmcast import runs
+    from lstmcast.config.load import load
 
+    # what is wrong is said before torch is imported, which takes longer than all of this
     if resume is not None:
         run = runs.find(resume, output_dir)
         if run.read_manifest().get("status") == "finished":
             say(f"{run.path} is finished; nothing to do")
             _render_finished(run, json, quiet)
             return
-        training, stem = pipeline.Training.resume(run), run.name
+        settings, stem = load(str(run.config)), run.name
     else:
-        from lstmcast.config.load import load
-
         assert config is not None
         if name is not None:
             runs.check_name(name)
-        training, stem = pipeline.Training(load(config, overrides or [], seed)), Path(config).stem
+        run, settings, stem = None, load(config, overrides or [], seed), Path(config).stem
+
+    from lstmcast import pipeline
+    from lstmcast.stop import StopRequest
+    from lstmcast.training import distributed
+
+    training = pipeline.Training(settings, run)
     if dry_run:
         plan = pipeline.describe(training)
         if json:
