@@ -94,6 +94,7 @@ def test_find_by_path_or_name(tmp_path, monkeypatch):
     [
         ("mien", "'mine'"),
         ("../mine", "'mine'"),
+        ("mixed", "lstmcast runs"),  # too far
         ("something else", "lstmcast runs"),
         ("", "lstmcast runs"),
         ("a\0b", "lstmcast runs"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -20,6 +21,31 @@ class ExitCode(IntEnum):
     UNWRITABLE = 9
     STOPPED = 75
     INTERRUPTED = 130
+
+
+def counted(number: int, noun: str) -> str:
+    """Write how many there are: 1 step, 2 steps."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the name that was probably meant, if any.
+
+    It is one with the same last part (``learning_rate`` for ``optimizer.learning_rate``), or that is written out
+    (``optimizer.lr``), or the nearest by `difflib`'s ratio, if that is above ``cutoff``.
+    """
+    import difflib
+
+    names = list(known)
+    above, _, last = word.rpartition(".")
+
+    def written_out(name: str) -> bool:
+        around, _, own = name.rpartition(".")
+        initials = "".join(part[:1] for part in own.split("_"))
+        return around.startswith(above) and (own == last or (len(last) > 1 and initials == last))
+
+    near = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
+    return min(filter(written_out, names), key=len, default=near[0] if near else None)
 
 
 class LstmcastError(Exception):

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lstmcast.errors import InvalidError, NotFoundError, UnwritableError, UsageError
+from lstmcast.errors import InvalidError, NotFoundError, UnwritableError, UsageError, nearest
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
 LATEST = "latest"
@@ -372,10 +372,9 @@ def find(reference: str, output_dir: Path) -> Run:
                 return Run(path)
             if (path / SWEEP).is_file():
                 raise NotFoundError(f"{path} is a sweep, not a run", f"its best run: lstmcast sweep best {path}")
-    import difflib
-
-    near = difflib.get_close_matches(reference, [run.name for run, _ in all_runs(output_dir)], n=1)
+    # runs have short names: "const" is not meant by "ghost"
+    near = nearest(reference, [run.name for run, _ in all_runs(output_dir)], cutoff=0.7)
     raise NotFoundError(
         f"run {reference[:120]!r}: no such folder with a run.json, and no run of that name in {output_dir}",
-        f"did you mean {near[0]!r}?" if near else "see `lstmcast runs`",
+        f"did you mean {near!r}?" if near else "see `lstmcast runs`",
     )

@@ -51,7 +51,7 @@ TABLES = {
 ARGUMENTS = {
     "missing config": (("--config", "nope.yaml"), 4, "nope.yaml", "no such file"),
     "nearly a shipped config": (("--config", "sunspot"), 4, "mean the shipped config 'sunspots'"),
-    "config is a folder": (("--config", "/"), 4, "--config /"),
+    "config is a folder": (("--config", "/"), 4, "config"),
     "config with a long name": (("--config", LONG), 4, "xxx"),
     "override without =": (("training.steps",), 2, "'training.steps'", "KEY=VALUE"),
     "override without key": (("=3",), 2, "'=3'"),

@@ -104,6 +104,7 @@ def names(cli, outputs, *options):
         (["model.hidden_sizes=[4]"], "cba"),
         (["rollout.rmse@1 < 1e9"], "cba"),
         (["rollout.rmse<0"], ""),
+        (["status==finished", "data.kind == series"], "b"),
     ],
 )
 def test_where(cli, outputs, conditions, expected):
@@ -141,6 +142,8 @@ def test_what_a_run_was_made_of(cli, sines, tmp_path):
     ("option", "value", "needle"),
     [
         ("--where", "optimizer.kond=adam", "did you mean 'optimizer.kind'?"),
+        ("--where", "optimizer.lr=0.1", "did you mean 'optimizer.learning_rate'?"),
+        ("--where", "learning_rate=0.1", "did you mean 'optimizer.learning_rate'?"),
         ("--where", "optimizer.kind", "KEY=VALUE"),
         ("--where", "optimizer.kind<adam", "number"),
         ("--where", "seed=[1", "not YAML"),

@@ -268,7 +268,7 @@ def test_a_key_like_no_other_gets_no_hint(problems: Any, valid: str) -> None:
         ("data", "data: {kind: quantized, source: {kind: text}}", ["data.source.kind: 'text' is not one of "]),
         ("optimizer", "optimizer: adam", ["optimizer: 'adam' is wrong", "hint: write {kind: adam}"]),
         ("training", "training: [1]", ["training: [1] is wrong"]),
-        ("model", "model:", ["model: None is wrong"]),
+        ("model", "model:", ["model: null is wrong"]),
     ],
 )
 def test_wrong_kinds_and_sections(section: str, text: str, expected: list[str], valid: str, problems: Any) -> None:

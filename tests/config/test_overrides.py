@@ -144,8 +144,44 @@ def test_faults_of_both_are_told_apart(valid: str, problems: Any) -> None:
     ],
 )
 def test_an_override_that_contradicts_a_valid_file_is_wrong_usage(override: str, valid: str, problems: Any) -> None:
-    (found,) = problems(valid.replace("steps: 5", "steps: 5, clip: {norm: 1}"), [override], UsageError)
+    found, *_ = problems(valid.replace("steps: 5", "steps: 5, clip: {norm: 1}"), [override], UsageError)
     assert found.startswith(f"override {override!r}: ")
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("optimizer.lr=1", "learning_rate"),
+        ("learning_rate=1", "optimizer.learning_rate"),
+        ("data.noise=1", "data.signal.noise"),
+        ("data.lenght=1", "length"),
+    ],
+)
+def test_what_was_probably_meant(override: str, meant: str, valid: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(valid)
+    with pytest.raises(UsageError) as caught:
+        load(str(path), [override])
+    assert caught.value.hint == f"did you mean {meant!r}?"
+
+
+@pytest.mark.parametrize(
+    ("file", "override", "hint"),
+    [
+        ("epochs: 2", "training.steps=5", "training.epochs=null"),
+        ("steps: 5", "training.epochs=2", "training.steps=null"),
+        ("steps: 5, clip: {norm: 1}", "optimizer.kind=lbfgs", "training.clip=null"),
+    ],
+)
+def test_what_takes_the_files_side_of_a_contradiction_away(
+    file: str, override: str, hint: str, valid: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(valid.replace("steps: 5", file))
+    with pytest.raises(UsageError) as caught:
+        load(str(path), [override])
+    assert caught.value.hint == hint
+    load(str(path), [override, hint])
 
 
 def test_another_kind_drops_the_keys_of_the_files_kind(valid: str, tmp_path: Path) -> None:

@@ -143,6 +143,10 @@ parameters: {optimizer.learning_rate: {from: 1e-4, to: 1e-1, log: true}, model.h
             "base: base.yaml\nparameters: {training.steps: {from: 1, to: 10001, step: 1}}\nseeds: [1, 2]",
             ["at most 10,000"],
         ),
+        (
+            "base: base.yaml\nparameters:\n  model.cell: [gru, lstm]\n  optimizer.learning_rate: [0.1, 1, 1.0]",
+            ["spec.yaml:4: parameters.optimizer.learning_rate.values: 1.0 stands there twice"],
+        ),
         ("base: base.yaml\nseeds: [1, 1]", ["spec.yaml:2: seeds: one stands there twice"]),
         (
             # what fits one network or optimizer need not fit the next
@@ -186,6 +190,21 @@ def test_a_parameter_and_its_base_at_odds_name_the_parameter(files):
     files("base: base.yaml\nparameters:\n  training.epochs: [2]\n")
     with pytest.raises(InvalidError, match=r"spec\.yaml:3: training\.epochs=2: training\.epochs: give steps or epochs"):
         read_plan(Path("spec.yaml"))
+
+
+def test_only_what_was_written_is_blamed(files):
+    files(
+        "base: base.yaml\noverrides: {training.steps: 5}\n",
+        """
+data: {kind: sine_bank, sequences: 6, length: 60, scale: 5, test_sequences: 2}
+optimizer: {kind: adam}
+training: {epochs: 1}
+""",
+    )
+    with pytest.raises(InvalidError) as caught:
+        read_plan(Path("spec.yaml"))
+    assert caught.value.message.startswith("spec.yaml:2: training.steps=5: training.epochs: give steps or epochs")
+    assert caught.value.hint == "training.epochs=null"
 
 
 SERIES = """

@@ -19,7 +19,7 @@ from lstmcast.cli.output import (
     say,
     show,
 )
-from lstmcast.errors import UsageError
+from lstmcast.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from lstmcast.builder import TrainedTokens
@@ -74,9 +74,15 @@ def evaluate(
             f"frequency {evaluation.frequency_error:+.3g} cycles per 1,000 steps off": evaluation.frequency_error,
             f"phase {evaluation.phase_error:+.3f} cycles off at the end": evaluation.phase_error,
         }
-        steps = "1 step" if evaluation.valid_horizon == 1 else f"{evaluation.valid_horizon:,} steps"
         # short rollouts, and lost ones, have no phase
-        emit("; ".join([f"holds for {steps}", *(text for text, value in measured.items() if isfinite(value))]))
+        emit(
+            "; ".join(
+                [
+                    f"holds for {counted(evaluation.valid_horizon, 'step')}",
+                    *(text for text, value in measured.items() if isfinite(value)),
+                ]
+            )
+        )
         emit(f"verdict: {evaluation.verdict.text}")
         if evaluation.verdict.advice:
             say(f"hint: {evaluation.verdict.advice}")

@@ -23,7 +23,7 @@ from lstmcast.cli.output import (
     say,
     show,
 )
-from lstmcast.errors import ExitCode, UsageError
+from lstmcast.errors import ExitCode, UsageError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -205,7 +205,7 @@ def _conduct(
         sweep = Folder.load(sweep.path)
         prepare(sweep, retry=retry)
         if not quiet:
-            say(f"sweep {sweep.path}: {sweep.total} trials")
+            say(f"sweep {sweep.path}: {counted(sweep.total, 'trial')}")
         with _watched(sweep, quiet=quiet) as (on_change, on_report):
             code = conduct(sweep, workers, stop, fail_fast=fail_fast, on_change=on_change, on_report=on_report)
     if json:
@@ -221,7 +221,10 @@ def _conduct(
         say(f"hint: go on with: {again}")
     elif code == ExitCode.FAILED_TRIALS:
         failed = [trial for trial in sweep.trials if trial.unsuccessful]
-        say(f"error: {len(failed)} of {sweep.total} trials failed; the first, {failed[0].name}: {failed[0].reason}")
+        say(
+            f"error: {len(failed)} of {counted(sweep.total, 'trial')} failed;"
+            f" the first, {failed[0].name}: {failed[0].reason}"
+        )
         say(f"hint: run them again: lstmcast sweep retry {sweep.path}")
     raise typer.Exit(code)
 
@@ -248,8 +251,8 @@ def _summary(sweep: Sweep) -> str:
     try:
         trial = sweep.best()
     except NotFoundError:
-        return f"{counts} of {sweep.total} trials"
-    return f"{counts} of {sweep.total} trials; best: {sweep.run(trial).path}"
+        return f"{counts} of {counted(sweep.total, 'trial')}"
+    return f"{counts} of {counted(sweep.total, 'trial')}; best: {sweep.run(trial).path}"
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import typer
 
 from lstmcast.cli import complete
 from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json, refuse_both, say, show
-from lstmcast.errors import UsageError
+from lstmcast.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from lstmcast.pipeline import Result, Training
@@ -82,9 +82,10 @@ def train(
         if json:
             emit_json(plan)
         elif not quiet:
-            emit(f"valid: {plan['parameters']:,} parameters, {plan['steps'] or 'open-ended'} steps, nothing trained")
+            steps = counted(plan["steps"], "step") if plan["steps"] else "open-ended"
+            emit(f"valid: {counted(plan['parameters'], 'parameter')}, {steps}, nothing trained")
         return
-    begun = f", which has done {done:,} steps" if (done := training.trainer.total) else ""
+    begun = f", which has done {counted(done, 'step')}" if (done := training.trainer.total) else ""
     stop = StopRequest(None if limit is None else time.monotonic() + limit)
     with _Progress(training, quiet=quiet or distributed.follows()) as progress:
         result = training.execute(
@@ -121,7 +122,7 @@ def _render(result: Result, why: str, *, json: bool, quiet: bool) -> None:
         evaluation = result.evaluation
         show(tables.of(evaluation))
         emit(f"verdict: {evaluation.summary()['verdict']}")
-        emit(f"run: {result.run.path} ({result.step:,} steps, {result.seconds:.1f} s)")
+        emit(f"run: {result.run.path} ({counted(result.step, 'step')}, {result.seconds:.1f} s)")
         if result.status == "finished" and (advice := evaluation.summary().get("advice")):
             say(f"hint: {advice}")
         if result.status == "finished" and result.reason:

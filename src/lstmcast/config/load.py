@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
 import operator
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,7 +17,7 @@ from lstmcast.config import shipped, yaml_file
 from lstmcast.config.schema import Config
 from lstmcast.config.yaml_file import MAX_DEPTH, Location, YamlError, parse
 from lstmcast.data.user_file import read_text, shorten, status
-from lstmcast.errors import InvalidError, LstmcastError, NotFoundError, UsageError
+from lstmcast.errors import InvalidError, LstmcastError, NotFoundError, UsageError, nearest
 from lstmcast.settings import Document
 
 MAX_BYTES = 2**20
@@ -60,11 +59,11 @@ def find(name: str) -> Path:
     if name in shipped.names():
         return shipped.path(name)
     if found:
-        raise NotFoundError(f"--config {name}: not a regular file")
-    near = difflib.get_close_matches(path.stem, shipped.names(), n=1)
+        raise NotFoundError(f"config {shorten(repr(name), 200)}: not a regular file")
+    near = nearest(path.stem, shipped.names())
     raise NotFoundError(
-        f"--config {shorten(name, 200)}: no such file, and no shipped config of that name",
-        f"did you mean the shipped config {near[0]!r}?" if near else "see `lstmcast config list`",
+        f"config {shorten(repr(name), 200)}: no such file, and no shipped config of that name",
+        f"did you mean the shipped config {near!r}?" if near else "see `lstmcast config list`",
     )
 
 
@@ -97,6 +96,8 @@ def load(
     if config:
         return config
     file_is_valid = bool(overrides) and _check(Config, document.value)[0] is not None
+    if file_is_valid and len(problems) == 1 and problems[0].hint is None:
+        problems = [problems[0]._replace(hint=_way_out(tree, problems[0].location, [place for place, _ in set_by]))]
     raise _refusal(problems, more, set_by, file_is_valid, path, document.lines, origins)
 
 
@@ -150,14 +151,14 @@ def _apply(tree: dict[str, Any], override: str) -> Location:
     node: Any = tree
     location: Location = ()
     for part in above:
-        place = _place(node, part, override, location)
+        place = _step(node, part, override, location)
         location = (*location, place)
         if isinstance(node, dict):
             node.setdefault(place)
         if not isinstance(node[place], dict | list):
             node[place] = {}
         node = node[place]
-    place = _place(node, last, override, location)
+    place = _step(node, last, override, location)
     if last == "kind" and isinstance(node, dict) and node.get("kind") != value:
         # another kind has other keys: those of the file's kind go with it
         node.clear()
@@ -165,7 +166,28 @@ def _apply(tree: dict[str, Any], override: str) -> Location:
     return (*location, place)
 
 
-def _place(node: dict[str, Any] | list[Any], part: str, override: str, location: Location) -> str | int:
+def _way_out(tree: dict[str, Any], location: Location, overridden: Sequence[Location]) -> str | None:
+    """Name the key of the file that contradicts an override, if all is well without it.
+
+    It is the one at fault, or if that was set by an override, one beside it.
+    """
+    *above, last = location
+    try:
+        section: Any = functools.reduce(operator.getitem, above, tree)  # type: ignore[arg-type]
+    except (LookupError, TypeError):
+        return None  # a default is at fault
+    for key in section if location in overridden else [last]:
+        if (*above, key) in overridden or not isinstance(section, dict) or section.get(key) is None:
+            continue
+        value, section[key] = section[key], None
+        valid = _check(Config, tree)[0]
+        section[key] = value
+        if valid:
+            return f"{'.'.join(map(str, (*above, key)))}=null"
+    return None
+
+
+def _step(node: dict[str, Any] | list[Any], part: str, override: str, location: Location) -> str | int:
     """Return the key of ``node`` (which stands at ``location``), or the index in it, that a part of a path means."""
     if isinstance(node, dict):
         return part
@@ -205,16 +227,19 @@ def _refusal(
 ) -> LstmcastError:
     """Name for each problem the last override at, above or below it, or the file and line.
 
-    If the file is valid without them, the overrides are to blame for what appears elsewhere too.
+    If the file is valid without them, the overrides are to blame for what appears elsewhere too. Of those with
+    ``origins`` only they are named: nobody has written the others.
     """
+    if origins is not None:
+        set_by = [(location, override) for location, override in set_by if override in origins]
     everyone = [override for _, override in set_by] if file_is_valid else []
     messages, blamed = [], True
     for problem in problems:
         near = [override for location, override in set_by if all(map(operator.eq, location, problem.location))]
         culprits = near[-1:] or everyone
         blamed = blamed and bool(culprits)
-        where = _where(path, lines, problem.location)
-        if culprits and origins:
+        where = place_of(path, lines, problem.location)
+        if culprits and origins is not None:
             where = ", ".join(origins[override] for override in culprits)
         elif culprits:
             where = f"override {', '.join(shorten(repr(override)) for override in culprits)}"
@@ -222,11 +247,11 @@ def _refusal(
         messages.append(f"{where}: {problem.message}{hint}")
     if more:
         messages.append(f"and {more} more")
-    kind = UsageError if blamed and not origins else InvalidError
+    kind = UsageError if blamed and origins is None else InvalidError
     return kind("\n".join(messages), problems[0].hint if len(problems) == 1 else None)
 
 
-def _where(path: Path, lines: dict[Location, int], location: Location) -> str:
+def place_of(path: Path, lines: dict[Location, int], location: Location) -> str:
     """Name the file and the line of a key, or of the innermost section that exists around it."""
     for length in range(len(location), 0, -1):
         if location[:length] in lines:
@@ -239,11 +264,15 @@ def _explain(details: ErrorDetails, model: type[Document]) -> Problem:
     location, section, node = _follow(details["loc"], _schema(model))
     key = shorten(".".join(map(str, location)))
     found, context, kind = details["input"], details.get("ctx", {}), details["type"]
-    wrong = f"{key}: {shorten(repr(found))} is"
+    wrong = f"{key}: {shorten(_shown(found))} is"
     if kind == "extra_forbidden":
         allowed = list(section["properties"])
         message = f"{key}: no such key; allowed are {', '.join(allowed)}"
-        return Problem(location, message, _nearest(location[-1], allowed, cutoff=0.5))
+        above = "".join(f"{part}." for part in location[:-1])
+        below = [
+            f"{above}{key}" for name in allowed for key in _keys(name, section["properties"][name], _schema(model))
+        ]
+        return Problem(location, message, _nearest(location[-1], [*allowed, *below], cutoff=0.5))
     if kind == "missing":
         return Problem(location, f"{key}: missing; it must be given")
     if kind == "literal_error":
@@ -255,15 +284,20 @@ def _explain(details: ErrorDetails, model: type[Document]) -> Problem:
         return Problem(location, f"{wrong} wrong: it should be a mapping with a kind: {', '.join(kinds)}", hint)
     if kind in ("union_tag_not_found", "union_tag_invalid"):
         kinds, wanted = _kinds(node), found.get("kind")
-        what = "missing; it must be" if wanted is None else f"{shorten(repr(wanted))} is not"
+        what = "missing; it must be" if wanted is None else f"{shorten(_shown(wanted))} is not"
         return Problem((*location, "kind"), f"{key}.kind: {what} one of {', '.join(kinds)}", _nearest(wanted, kinds))
     expected = EXPECTED.get(kind, "").format(**context) or details["msg"].removeprefix("Input should be ")
     return Problem(location, f"{wrong} wrong: it should be {expected}")
 
 
+def _shown(value: Any) -> str:
+    """Write a value as in YAML."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+
+
 def _nearest(word: Any, allowed: Sequence[str], cutoff: float = 0.6) -> str | None:
-    near = difflib.get_close_matches(str(word), allowed, n=1, cutoff=cutoff)
-    return f"did you mean {near[0]!r}?" if near else None
+    near = nearest(str(word), allowed, cutoff)
+    return f"did you mean {near!r}?" if near else None
 
 
 def _follow(parts: Location, schema: dict[str, Any]) -> tuple[Location, dict[str, Any], dict[str, Any]]:
@@ -299,6 +333,15 @@ def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     if "$ref" in node:
         node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
     return node
+
+
+def _keys(name: str, node: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
+    """Yield the dotted keys below a key, those of all kinds; lists and sections of the user's own keys have none."""
+    node = _resolve(node, schema)
+    for choice in [_resolve(choice, schema) for choice in node.get("oneOf", ())] or [node]:
+        for key, below in choice.get("properties", {}).items():
+            yield f"{name}.{key}"
+            yield from _keys(f"{name}.{key}", below, schema)
 
 
 def _kinds(union: dict[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from lstmcast.data.csv_file import read_table
 from lstmcast.data.dataset import MAX_MAGNITUDE, Borders, Dataset, Scaler, check_window
 from lstmcast.data.time_axis import Clock, TimeAxis, read_times
 from lstmcast.data.user_file import shorten
-from lstmcast.errors import InvalidError
+from lstmcast.errors import InvalidError, counted
 from lstmcast.settings import Section, Seed
 
 Missing: TypeAlias = Literal["error", "interpolate"]
@@ -77,7 +77,8 @@ def read_series(
         step = axis.clock.step
         hour = step.unit == "second" and round(absent * step.size) == 3600
         raise InvalidError(
-            f"{path}:{table.lines[row]}: column {shorten(repr(time_column))}: {absent:,} rows are missing between"
+            f"{path}:{table.lines[row]}: column {shorten(repr(time_column))}: {counted(absent, 'row')}"
+            f" {'is' if absent == 1 else 'are'} missing between"
             f" {shorten(table.times[row - 1])} and {shorten(table.times[row])}",
             ("local times with daylight saving skip an hour: use UTC; else " if hour else "")
             + "fill them in, or train with data.missing=interpolate, which does; without a time column rows count as"

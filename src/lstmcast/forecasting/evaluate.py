@@ -42,9 +42,16 @@ class Evaluation:
         baselines: name to score.
         truth: ``(M, K, F)``, in the user's units, as are all forecasts.
         history: the known values before each forecast, ``(M, T, F)``.
+        columns: each column's RMSE by horizon, in its own units.
         origins: the step in the test rows at which each rollout starts.
         unit: ``(F,)``, turns an error in the user's units into one in the scores' units.
         beyond: horizons asked for that are longer than the truth: cut to it, or left out if there are several origins.
+        amplitude_ratio: the forecast's standard deviation in time over the truth's; NaN, as the two after it, where
+            it cannot be measured.
+        frequency_error: of the main frequency, in cycles per 1,000 steps.
+        phase_error: at the end of the rollout, in cycles.
+        valid_horizon: the steps before the error first exceeds 20% of the training part's standard deviation.
+        verdict: what it comes to.
     """
 
     model: Score

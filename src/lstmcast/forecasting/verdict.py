@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from lstmcast.arrays import Array
+from lstmcast.errors import counted
 from lstmcast.forecasting import metrics
 
 # a forecast that leaves this many standard deviations has left the signal
@@ -97,7 +98,7 @@ def judge(
         worse = [name for name, error in baselines.items() if error < model_rmse]
         beside += "; even a constant is better" if any(name.startswith("mean") for name in worse) else ""
         kind = "trails_baseline" if kind == "holds" else kind
-    span = f"all {K:,} steps" if holds == K else f"{holds:,} of {K:,} steps"
+    span = f"all {counted(K, 'step')}" if holds == K else f"{holds:,} of {counted(K, 'step')}"
     text = f"{how}; stays within {HOLDS:.0%} of the signal's standard deviation for {span}; {beside}"
     advice = ADVICE.get(kind)
     if kind == "trails_baseline":

@@ -14,7 +14,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lstmcast.errors import LstmcastError
+from lstmcast.errors import LstmcastError, counted
 from lstmcast.reports import figures, plots
 from lstmcast.reports.comparison import DONE, compare, differing
 from lstmcast.reports.records import Record, badness, more_is_better
@@ -210,8 +210,10 @@ def _pictures(record: Record, series: int) -> list[Picture]:
         steps = max(len(truth) for _, truth in forecast.values())
         error = f"; its RMSE is {number(list(rmse.values())[-1])}" if rmse else ""
         shown = f"{series} of {len(forecast)} series" if len(forecast) > series else "the test part"
-        description = f"Rollout of {run.name} over {steps:,} steps of {shown}, beside the true continuation{error}"
-        caption = f"The network on its own predictions for {steps:,} steps of {shown}"
+        description = (
+            f"Rollout of {run.name} over {counted(steps, 'step')} of {shown}, beside the true continuation{error}"
+        )
+        caption = f"The network on its own predictions for {counted(steps, 'step')} of {shown}"
         pictures.append(Picture(figures.svg(figures.rollout(forecast, series), description), caption))
     if rmse:
         baselines = {

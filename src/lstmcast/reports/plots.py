@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lstmcast.arrays import Array
 from lstmcast.data.time_axis import Clock
-from lstmcast.errors import InvalidError, UsageError
+from lstmcast.errors import InvalidError, UsageError, counted
 from lstmcast.forecasting.evaluate import Evaluation
 from lstmcast.runs import write
 
@@ -170,7 +170,7 @@ def rollout(evaluation: Evaluation, columns: tuple[str, ...], title: str, clock:
     labels = _labels(len(truth), columns)
     best = min(evaluation.baselines.values(), key=lambda score: list(score.rollout.values())[-1])
     ours, theirs = (list(score.rollout.values())[-1] for score in (evaluation.model, best))
-    errors = f"RMSE over {truth.shape[1]:,} steps{_unit(evaluation)}: {ours:.2g}; {best.label}: {theirs:.2g}"
+    errors = f"RMSE over {counted(truth.shape[1], 'step')}{_unit(evaluation)}: {ours:.2g}; {best.label}: {theirs:.2g}"
     figure, axes = _figure(len(labels), f"{title}\n{errors}")
     steps = np.arange(1, truth.shape[1] + 1)
     shown = min(evaluation.history.shape[1], max(50, truth.shape[1] // 4))
@@ -264,7 +264,7 @@ def forecast(
     With the band that holds the truth with probability ``level`` the forecast is ``(N, K, F, 3)``.
     """
     labels = _labels(len(values), columns)
-    figure, axes = _figure(len(labels), f"{title}: forecast of {values.shape[1]:,} steps")
+    figure, axes = _figure(len(labels), f"{title}: forecast of {counted(values.shape[1], 'step')}")
     shown = min(history.shape[1], max(50, values.shape[1] // 2))
     for ax, (n, f, label) in zip(axes, labels, strict=True):
         ax.plot(np.arange(-shown + 1, 1), history[n, -shown:, f], color=HISTORY, lw=1.2, label="known")

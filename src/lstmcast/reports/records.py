@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import json
 import operator
@@ -14,18 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from lstmcast.config.yaml_file import YamlError, parse
-from lstmcast.errors import LstmcastError, NotFoundError, UsageError
+from lstmcast.errors import LstmcastError, NotFoundError, UsageError, nearest
 from lstmcast.runs import MAX_MANIFEST, MAX_SWEEP, SWEEP, Run, all_runs, find, read
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
     "<=": operator.le,
     ">=": operator.ge,
+    "==": operator.eq,
     "=": operator.eq,
     "<": operator.lt,
     ">": operator.gt,
 }
-CONDITION = re.compile(r"\s*([^\s<>=!]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", re.DOTALL)
+EQUALITY = ("=", "==", "!=")
+CONDITION = re.compile(r"\s*([^\s<>=!]+)\s*(!=|<=|>=|==?|<|>)\s*(.*?)\s*", re.DOTALL)
 # keys whose larger values are the better ones, and those that are best at 0 or 1; of all others the smaller are
 MORE_IS_BETTER = {"skill", "valid_horizon", "accuracy"}
 BEST_AT = {"frequency_error": 0.0, "phase_error": 0.0, "amplitude_ratio": 1.0}
@@ -246,11 +247,11 @@ def select(rows: Sequence[Record], conditions: Iterable[str]) -> list[Record]:
             wanted = parse(text).value
         except YamlError as error:
             raise UsageError(f"--where {condition[:80]!r}: {error.message}") from None
-        if symbol not in ("=", "!=") and not _is_number(wanted):
+        if symbol not in EQUALITY and not _is_number(wanted):
             raise UsageError(f"--where {condition[:80]!r}: {symbol} compares with a number")
         require_key("--where", key, rows)
         holds = OPERATORS[symbol]
-        if symbol in ("=", "!="):
+        if symbol in EQUALITY:
             chosen = [record for record in chosen if holds(record.value(key), wanted)]
         else:
             chosen = [r for r in chosen if _is_number(value := r.value(key)) and holds(value, wanted)]
@@ -272,9 +273,9 @@ def require_key(option: str, key: str, rows: Sequence[Record]) -> None:
     if any(_walk(record.manifest, key) is not None or _walk(record.config, key) is not None for record in rows):
         return
     known = sorted({name for record in rows for name in (*record.score_names(), *record.settings)})
-    near = difflib.get_close_matches(key, known, n=1)
+    near = nearest(key, known)
     base = [name for name in known if name.startswith(key.partition("@")[0] + "@")]
-    hint = f"did you mean {near[0]!r}?" if near else None
+    hint = f"did you mean {near!r}?" if near else None
     raise UsageError(
         f"{option} {key[:80]!r}: no run has such a score or key of its config",
         f"there are {', '.join(base)}" if base else hint,

@@ -34,6 +34,13 @@ class Values(Section):
         if self.values is not None:
             if len(self.model_fields_set) > 1:
                 yield "values", "a list has no range; give one of the two"
+            seen = set()
+            for value in self.values:
+                # 1 is 1.0, but not true
+                identity = value if isinstance(value, float | int) and not isinstance(value, bool) else text(value)
+                if identity in seen:
+                    yield "values", f"{text(value)} stands there twice"
+                seen.add(identity)
             return
         if self.start is None or self.stop is None:
             yield ("to" if self.stop is None else "from"), "missing; give a list, or a range with from and to"

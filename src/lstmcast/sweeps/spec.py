@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from lstmcast.builder import check_parts
-from lstmcast.config.load import find, load, load_document
+from lstmcast.config.load import find, load, load_document, place_of
 from lstmcast.config.schema import Config
 from lstmcast.config.yaml_file import Location
 from lstmcast.data.dataset import Dataset
@@ -70,6 +70,11 @@ class Spec(Document):
     pruning: Annotated[Median | SuccessiveHalving, Field(discriminator="kind")] | None = Field(
         None, description="end hopeless trials by their validation metric; null: none"
     )
+
+    @property
+    def fixed(self) -> list[str]:
+        """What is the same in all trials, as a command line would set it."""
+        return [override(key, value) for key, value in self.overrides.items()]
 
     @property
     def maximizes(self) -> bool:
@@ -165,8 +170,7 @@ class Plan:
 
     def command(self, trial: Trial) -> list[str]:
         """Return the command line that trains the same."""
-        fixed = [override(key, value) for key, value in self.spec.overrides.items()]
-        return ["lstmcast", "train", "--config", self.base_name, *fixed, *trial.overrides]
+        return ["lstmcast", "train", "--config", self.base_name, *self.spec.fixed, *trial.overrides]
 
 
 def read_plan(path: Path) -> Plan:
@@ -178,16 +182,19 @@ def read_plan(path: Path) -> Plan:
     """
     spec, lines = load_document(path, Spec, "a sweep")
     spec = _anchored(spec, path.parent)
-    fixed = {override(key, value): _place(path, lines, "overrides", key) for key, value in spec.overrides.items()}
+    written = {key: value for key, value in spec.overrides.items() if ("overrides", key) in lines}
+    origins = {
+        (text := override(key, value)): f"{place_of(path, lines, ('overrides', key))}: {text}"
+        for key, value in written.items()
+    }
     try:
         find(_base_name(path, spec))
     except NotFoundError as error:
-        at = _place(path, lines, "base")
+        at = place_of(path, lines, ("base",))
         message = f"{at}: base: {shorten(repr(spec.base), 200)} is neither a file nor a shipped config's name"
         raise NotFoundError(message, error.hint) from None
-    base = load(_base_name(path, spec), list(fixed), origins={text: f"{at}: {text}" for text, at in fixed.items()})
-    plan = Plan(path, spec, base, known_trials(spec))
-    _check(plan, fixed, lines)
+    plan = Plan(path, spec, load(_base_name(path, spec), spec.fixed, origins=origins), known_trials(spec))
+    _check(plan, origins, lines)
     return plan
 
 
@@ -238,30 +245,23 @@ def _base_name(path: Path, spec: Spec) -> str:
     return str(beside) if beside.is_file() else spec.base
 
 
-def _place(path: Path, lines: dict[Location, int], *location: str | int) -> str:
-    """Name the file and the line of a key, or of the innermost one that exists around it."""
-    if not location:
-        return str(path)
-    return f"{path}:{lines[location]}" if location in lines else _place(path, lines, *location[:-1])
-
-
-def _check(plan: Plan, fixed: dict[str, str], lines: dict[Location, int]) -> None:
-    """Refuse a sweep of which any trial could not start."""
-    origins = {text: f"{at}: {text}" for text, at in fixed.items()}
+def _check(plan: Plan, origins: dict[str, str], lines: dict[Location, int]) -> None:
+    """Refuse a sweep of which any trial could not start; ``origins`` of what is the same in all trials are known."""
+    origins = dict(origins)
     for key, values in plan.spec.parameters.items():
         for index, value in enumerate(values.ends() if plan.spec.search == "tpe" else values.listed() or ()):
             location = ("parameters", key, index) if values.values else ("parameters", key)
             text = override(key, value)
-            origins[text] = f"{_place(plan.path, lines, *location)}: {text}"
+            origins[text] = f"{place_of(plan.path, lines, location)}: {text}"
     for trial in plan.trials:
         for text in trial.overrides:
             key = text.partition("=")[0]
-            origins.setdefault(text, f"{_place(plan.path, lines, 'parameters', key)}: {text}")
+            origins.setdefault(text, f"{place_of(plan.path, lines, ('parameters', key))}: {text}")
     problems: dict[str, str | None] = {}
     seen: set[str] = set()
     for overrides in _to_check(plan):
         try:
-            config = load(plan.base_name, [*fixed, *overrides], origins=origins)
+            config = load(plan.base_name, [*plan.spec.fixed, *overrides], origins=origins)
             # a data set is built once for all trials that share it
             stages = [(stage.training, stage.optimizer.kind) for stage in config.stages]
             parts = repr((config.data, config.model, stages))
@@ -300,7 +300,7 @@ def _check_metric(plan: Plan, config: Config, dataset: Dataset | Tokens, lines: 
     spec = plan.spec
     validates = config.training.validation is not None
     if spec.pruning and not validates:
-        at = _place(plan.path, lines, "pruning")
+        at = place_of(plan.path, lines, ("pruning",))
         raise InvalidError(f"{at}: pruning: it watches the validation metric; the base needs training.validation")
     allowed = [BEST_VALIDATION] if validates else []
     if isinstance(dataset, Tokens):
@@ -310,7 +310,7 @@ def _check_metric(plan: Plan, config: Config, dataset: Dataset | Tokens, lines: 
         horizons = sorted({min(h, available) for h in HORIZONS})
         allowed += ["next_step.rmse", "rollout.rmse", *(f"rollout.rmse@{h}" for h in horizons), "rollout.valid_horizon"]
     if spec.metric not in allowed:
-        at = _place(plan.path, lines, "metric")
+        at = place_of(plan.path, lines, ("metric",))
         names = ", ".join(allowed)
         raise InvalidError(f"{at}: metric: {spec.metric!r} is not one of the scores of these trials: {names}")
 

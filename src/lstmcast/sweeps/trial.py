@@ -11,7 +11,7 @@ from typing import Literal
 
 from lstmcast import __version__
 from lstmcast.config.schema import Config
-from lstmcast.errors import InvalidError
+from lstmcast.errors import InvalidError, counted
 
 # what the sweep may say to a trial: stop and keep the state, or stop for good
 Word = Literal["stop", "prune"]
@@ -106,7 +106,7 @@ def train_trial(
     result = training.execute(folder, order.name, order.stem, stop, on_record, overrides=order.overrides)
     assert result is not None
     if result.status == "stopped" and word == "prune":
-        reason = f"pruned after {result.step:,} steps"
+        reason = f"pruned after {counted(result.step, 'step')}"
         run.write_manifest(status="pruned", reason=reason)
         return Ended("pruned", reason)
     return Ended(result.status, result.reason)
