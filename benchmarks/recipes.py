@@ -20,10 +20,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lstmcast.builder import load_forecaster
 from lstmcast.config.load import load
 from lstmcast.data.dataset import Dataset
 from lstmcast.pipeline import StopRequest, Training
+from lstmcast.trained import load_forecaster
 
 SEEDS = (10, 11, 12, 13, 14)
 AS_POSTED = ("training.rollout=null", "training.clip=null", "training.weight_average=null", "then=[]")

@@ -17,7 +17,7 @@ LAYERS = (
     ("training", "forecasting"),
     ("config",),
     ("builder", "reports"),
-    ("gradients",),
+    ("trained", "gradients"),
     ("pipeline",),
     ("sweeps",),
     ("cli",),

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from lstmcast.builder import load_forecaster
 from lstmcast.config.load import load
 from lstmcast.pipeline import Training
 from lstmcast.runs import Run
 from lstmcast.stop import StopRequest
+from lstmcast.trained import load_forecaster
 from lstmcast.training.optimizers import SGD
 from lstmcast.training.settings import Clip
 

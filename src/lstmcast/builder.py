@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lstmcast.config.load import load
 from lstmcast.config.schema import Config
 from lstmcast.config.yaml_file import MAX_CHARACTERS, dump
-from lstmcast.data.autoregression import Autoregression, Remainder
+from lstmcast.data.autoregression import Remainder
 from lstmcast.data.batches import Sampler
-from lstmcast.data.categories import Bins
-from lstmcast.data.covariates import Covariates
-from lstmcast.data.dataset import Dataset, Scaler
+from lstmcast.data.dataset import Dataset
 from lstmcast.data.text import Tokens
-from lstmcast.data.time_axis import Step
-from lstmcast.errors import InvalidError, NotFoundError, UsageError
+from lstmcast.errors import InvalidError
 from lstmcast.forecasting.evaluate import next_step_rmse, rollout_rmse
 from lstmcast.forecasting.rollout import Forecaster
 from lstmcast.forecasting.tokens import score_tokens
 from lstmcast.network.engine import Engine, EngineName, TrainingEngine, make_engine, make_training_engine
 from lstmcast.network.parameters import Parameters
-from lstmcast.runs import Run
-from lstmcast.training.checkpoints import Checkpoint, check_like
 from lstmcast.training.stages import Stage
 
 if TYPE_CHECKING:
@@ -201,185 +192,6 @@ def count_processes(config: Config, stage: Stage) -> int:
         if find_device(config.model.device).type != "cpu":
             return 1
     return config.model.processes or cores()
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained network with all that a forecast needs, in the NumPy engine: no torch, no data."""
-
-    config: Config
-    run: Path
-    columns: tuple[str, ...]
-    scaler: Scaler
-    forecaster: Forecaster
-    step: Step | None
-
-    def dataset(self, future: int = 0) -> Dataset:
-        """Build the data that the run was trained on.
-
-        Raises:
-            NotFoundError: if they are no longer where they were.
-            InvalidError: if they have changed since.
-        """
-        new = f"forecast from the new data: lstmcast predict {self.run} --data FILE"
-        try:
-            dataset = make_dataset(self.config, future, self.forecaster.remainder)
-        except NotFoundError as error:
-            raise NotFoundError(error.message, f"put back what the run was trained on, or {new}") from None
-        assert isinstance(dataset, Dataset)
-        now, then = dataset.scaler, self.scaler
-        if not (np.array_equal(now.mean, then.mean) and np.array_equal(now.scale, then.scale)):
-            raise InvalidError(
-                "data: the training part's mean and standard deviation are no longer those that the run was"
-                f" trained on (mean {now.mean.tolist()}, was {then.mean.tolist()})",
-                f"train again, or {new}",
-            )
-        return dataset
-
-
-@dataclass(frozen=True)
-class TrainedTokens:
-    """A network trained on text, with all that drawing from it needs, in the NumPy engine."""
-
-    config: Config
-    vocabulary: tuple[str, ...]
-    lines: bool
-    engine: Engine
-
-    def tokens(self) -> Tokens:
-        """Build the text that the run was trained on.
-
-        Raises:
-            InvalidError: if its vocabulary has changed since.
-        """
-        tokens = make_dataset(self.config)
-        assert isinstance(tokens, Tokens)
-        if tokens.vocabulary != self.vocabulary:
-            raise InvalidError("data: the text's symbols are no longer those that the run was trained on")
-        return tokens
-
-
-def save_trained(path: Path, parameters: Checkpoint, config: Config, dataset: Dataset | Tokens) -> None:
-    """Write the checkpoint that `load_trained` reads."""
-    arrays = {f"parameters.{name}": array for name, array in parameters.arrays.items()}
-    if isinstance(dataset, Tokens):
-        Checkpoint(arrays, {"vocabulary": dataset.vocabulary, "lines": dataset.lines}).save(path)
-        return
-    arrays |= {"scaler.mean": dataset.scaler.mean, "scaler.scale": dataset.scaler.scale}
-    facts = {
-        "columns": dataset.columns,
-        "horizon": dataset.horizon,
-        "context": dataset.context,
-        "sliding": dataset.longest if config.last_step_loss else None,
-        "bins": dataclasses.astuple(dataset.bins) if dataset.bins else None,
-        "covariates": None,
-        "step": dataclasses.astuple(dataset.clock.step) if dataset.clock else None,
-    }
-    if dataset.covariates:
-        parts = vars(dataset.covariates)
-        arrays |= {f"covariates.{name}": part for name, part in parts.items() if isinstance(part, np.ndarray)}
-        facts["covariates"] = {"origin": dataset.covariates.origin, "inputs": dataset.covariates.inputs}
-    if dataset.remainder:
-        arrays["remainder.coefficients"] = np.stack(dataset.remainder.autoregression.coefficients)
-        arrays["remainder.scale"] = dataset.remainder.scale
-    Checkpoint(arrays, facts).save(path)
-
-
-def load_trained(run: Run) -> Trained | TrainedTokens:
-    """Load a run's config and its best parameters.
-
-    Raises:
-        NotFoundError: if there is no config or checkpoint.
-        InvalidError: if the two do not fit.
-    """
-    config = load(str(run.config))
-    # how many symbols a text has, only the checkpoint says
-    features = MAX_SYMBOLS if config.data.kind == "text" else MAX_FEATURES
-    order = config.model.autoregression or 0
-    most = config.model.network(features, features).size + (8 + order) * features
-    try:
-        checkpoint = Checkpoint.load(run.best, 8 * most)
-    except NotFoundError as error:
-        going_on = run.last.exists() and not run.held
-        raise NotFoundError(
-            error.message, f"go on with its training: lstmcast train --resume {run.path}" if going_on else error.hint
-        ) from None
-    facts, arrays = checkpoint.facts, checkpoint.arrays
-
-    def engine(features: int) -> Engine:
-        weight = arrays["parameters.cells.0.weight_ih"]
-        if weight.shape[1:] != (features + config.known_features,):
-            raise ValueError(f"its network has not {features} inputs")
-        # the best may be from an earlier stage, in that one's dtype
-        stage = next((stage for stage in config.stages if stage.dtype == weight.dtype), None)
-        engine = make_network_engine(config, features, "numpy", stage)
-        engine.parameters.load(checkpoint.part("parameters."))
-        return engine
-
-    try:
-        if config.data.kind == "text":
-            vocabulary = tuple(map(str, facts["vocabulary"]))
-            return TrainedTokens(config, vocabulary, bool(facts["lines"]), engine(len(vocabulary)))
-        pattern = {"horizon": 1, "context": 1, "sliding": None}
-        check_like({key: facts[key] for key in pattern}, pattern, "facts")
-        if facts["horizon"] != config.generator.horizon or not 0 < facts["context"] < 2**31:
-            raise ValueError("the horizon or the context is wrong")
-        columns = tuple(map(str, facts["columns"]))
-        bins = Bins(*facts["bins"]) if facts["bins"] else None
-        covariates = None
-        if facts["covariates"]:
-            check_like(facts["covariates"], {"origin": 1.0, "inputs": True}, "covariates")
-            known: dict[str, Any] = {**checkpoint.part("covariates."), **facts["covariates"]}
-            covariates = Covariates(**known)
-            periods, F = covariates.periods.size, len(columns)
-            shapes = covariates.periods.shape, covariates.weights.shape, covariates.scale.shape
-            if shapes != ((periods,), (2 * periods, F), (F,)) or not (covariates.scale > 0).all():
-                raise ValueError("the covariates are wrong")
-        remainder = None
-        if order:
-            coefficients, scale = arrays["remainder.coefficients"], arrays["remainder.scale"]
-            if (
-                coefficients.shape != (len(columns), order + 1)
-                or scale.shape != (len(columns),)
-                or not (scale > 0).all()
-            ):
-                raise ValueError("the autoregression is wrong")
-            remainder = Remainder(Autoregression(tuple(coefficients)), scale)
-        if bins and not (-np.inf < bins.low < bins.high < np.inf):
-            raise ValueError("the bins are wrong")
-        scaler = Scaler(arrays["scaler.mean"], arrays["scaler.scale"])
-        if not scaler.mean.shape == scaler.scale.shape == (len(columns),) or not (scaler.scale > 0).all():
-            raise ValueError("the scaler is wrong")
-        forecaster = Forecaster(
-            engine(bins.classes if bins else len(columns)),
-            facts["horizon"],
-            facts["context"],
-            facts["sliding"],
-            bins,
-            covariates,
-            remainder,
-            seed=config.seed,
-        )
-        step = Step(*facts["step"]) if facts.get("step") else None
-        if step and not (type(step.size) is float and 0 < step.size < np.inf):
-            raise ValueError("the distance of its rows is wrong")
-        return Trained(config, run.path, columns, scaler, forecaster, step)
-    except (InvalidError, LookupError, TypeError, ValueError) as error:
-        raise InvalidError(f"{run.best}: not a forecaster's checkpoint: {error}") from None
-
-
-def load_forecaster(run: Run, command: str) -> Trained:
-    """Load a run that forecasts values.
-
-    Raises:
-        UsageError: if it was trained on text; besides what `load_trained` raises.
-    """
-    trained = load_trained(run)
-    if isinstance(trained, TrainedTokens):
-        raise UsageError(
-            f"{command}: {run.path} was trained on text and forecasts no values", "draw from it: lstmcast sample"
-        )
-    return trained
 
 
 def dump_config(config: Config) -> str:

@@ -16,15 +16,7 @@ from typing import Any
 import numpy as np
 
 from lstmcast import __version__, runs
-from lstmcast.builder import (
-    TrainedTokens,
-    count_processes,
-    dump_config,
-    load_trained,
-    make_dataset,
-    make_trainers,
-    save_trained,
-)
+from lstmcast.builder import count_processes, dump_config, make_dataset, make_trainers
 from lstmcast.config.load import load
 from lstmcast.config.schema import Config
 from lstmcast.data.dataset import Dataset
@@ -35,6 +27,7 @@ from lstmcast.forecasting.tokens import TokenEvaluation, evaluate_tokens
 from lstmcast.reports.records import flatten
 from lstmcast.runs import Run
 from lstmcast.stop import StoppedAtOnce, StopRequest
+from lstmcast.trained import TrainedTokens, load_trained, save_trained
 from lstmcast.training import distributed
 from lstmcast.training.checkpoints import Checkpoint
 from lstmcast.training.processes import Processes

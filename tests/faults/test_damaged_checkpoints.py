@@ -17,8 +17,8 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as save_arrays
 
 from lstmcast import pipeline
-from lstmcast.builder import load_trained
 from lstmcast.errors import InvalidError, NotFoundError
+from lstmcast.trained import load_trained
 from lstmcast.training import checkpoints
 from lstmcast.training.checkpoints import DIGEST, FORMAT, Checkpoint
 
@@ -262,9 +262,14 @@ BEST = {
     "no context": change("context", to=0),
     "huge context": change("context", to=10**30),
     "sliding text": change("sliding", to="x"),
-    "bins of text": change("bins", to=["a", "b", 3]),
-    "bins too many": change("bins", to=[0.0, 1.0, 10**12]),
-    "bins upside down": change("bins", to=[1.0, 0.0, 1]),
+    "sliding back": change("sliding", to=-1),
+    "bins of text": change("bins", to={"low": "a", "high": "b", "classes": 3}),
+    "bins too many": change("bins", to={"low": 0.0, "high": 1.0, "classes": 10**12}),
+    "bins upside down": change("bins", to={"low": 1.0, "high": 0.0, "classes": 1}),
+    "no time between rows": change("step", to={"size": 0.0, "unit": "second"}),
+    "another unit of time": change("step", to={"size": 1.0, "unit": "moon"}),
+    "periods without arrays": change("covariates", to={"origin": 0.0, "inputs": True}),
+    "one fact more": change("more", to=1),
     "parameters missing": without("parameters.head.0.bias"),
     "parameters transposed": array("parameters.head.0.weight", lambda a: a.T),
     "parameters NaN": array("parameters.head.0.bias", nan),

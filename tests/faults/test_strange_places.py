@@ -13,9 +13,9 @@ from datetime import datetime
 import pytest
 
 from lstmcast import pipeline, runs
-from lstmcast.builder import load_trained
 from lstmcast.config.load import load
 from lstmcast.errors import InvalidError
+from lstmcast.trained import load_trained
 
 DEEP = 40_000
 YAMLS = {

@@ -22,8 +22,8 @@ from lstmcast.cli.output import (
 from lstmcast.errors import UsageError, counted
 
 if TYPE_CHECKING:
-    from lstmcast.builder import TrainedTokens
     from lstmcast.runs import Run
+    from lstmcast.trained import TrainedTokens
 
 MAX_HORIZON = 1_000_000
 
@@ -46,8 +46,8 @@ def evaluate(
         raise UsageError(f"--horizons {horizons!r}: each must be from 1 to {MAX_HORIZON:,}")
 
     from lstmcast import runs
-    from lstmcast.builder import TrainedTokens, load_trained
     from lstmcast.forecasting.evaluate import evaluate as score
+    from lstmcast.trained import TrainedTokens, load_trained
 
     found = runs.find(run, output_dir)
     trained = load_trained(found)

@@ -10,8 +10,8 @@ import typer
 from lstmcast.cli.output import OUTPUTS, OutputDir, RunArgument, emit
 
 if TYPE_CHECKING:
-    from lstmcast.builder import Trained, TrainedTokens
     from lstmcast.data.autoregression import Remainder
+    from lstmcast.trained import Trained, TrainedTokens
 
 
 def export(
@@ -25,7 +25,7 @@ def export(
 ) -> None:
     """Export a run's step function (x, h, c) -> (y, h, c) to another program's format."""
     from lstmcast import runs
-    from lstmcast.builder import Trained, load_trained
+    from lstmcast.trained import Trained, load_trained
 
     found = runs.find(run, output_dir)
     trained = load_trained(found)
@@ -41,7 +41,7 @@ def export(
 def _facts(name: str, trained: Trained | TrainedTokens) -> dict[str, Any]:
     """Say how to read the inputs and outputs: scaled = (value - mean) / scale."""
     from lstmcast import __version__
-    from lstmcast.builder import Trained
+    from lstmcast.trained import Trained
 
     facts: dict[str, Any] = {
         "lstmcast": __version__,

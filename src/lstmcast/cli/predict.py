@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lstmcast.arrays import Array
-    from lstmcast.builder import Trained
     from lstmcast.data.time_axis import Clock
     from lstmcast.forecasting.rollout import Forecaster
+    from lstmcast.trained import Trained
 
 Format: TypeAlias = Literal["csv", "json", "npz"]
 MAX_FUTURE = 1_000_000_000
@@ -64,9 +64,9 @@ def predict(
         raise UsageError("--column: names a column of the file given by --data; give both")
 
     from lstmcast import runs
-    from lstmcast.builder import load_forecaster
     from lstmcast.forecasting.intervals import calibrate
     from lstmcast.forecasting.table import series_label
+    from lstmcast.trained import load_forecaster
 
     found = runs.find(run, output_dir)
     trained = load_forecaster(found, "predict")

@@ -24,8 +24,8 @@ def sample(
 ) -> None:
     """Draw new sequences from a network trained on text."""
     from lstmcast import runs
-    from lstmcast.builder import TrainedTokens, load_trained
     from lstmcast.forecasting.tokens import sample as draw
+    from lstmcast.trained import TrainedTokens, load_trained
 
     found = runs.find(run, output_dir)
     trained = load_trained(found)

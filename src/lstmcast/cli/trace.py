@@ -44,9 +44,10 @@ def trace(
         return
 
     from lstmcast import runs
-    from lstmcast.builder import TrainedTokens, load_trained, make_dataset, make_network_engine, make_sampler
+    from lstmcast.builder import make_dataset, make_network_engine, make_sampler
     from lstmcast.config.load import load
     from lstmcast.gradients.trace import trace as trace_batch
+    from lstmcast.trained import TrainedTokens, load_trained
 
     if config is not None:
         settings = load(config)
