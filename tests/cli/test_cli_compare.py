@@ -51,6 +51,13 @@ def test_fail_if(cli, seeds):
     assert failed.err.count("failed: rollout.rmse > 1e-6") == 2
 
 
+def test_what_diverged_is_no_best_run(cli, damaged):
+    manifest = json.loads((damaged / "run.json").read_text())
+    (damaged / "run.json").write_text(json.dumps(manifest | {"status": "diverged"}))
+    assert cli("compare", damaged, "--json").done().json["groups"][0]["diverged"] == 1
+    cli("compare", damaged, "--quiet").refused(4, "diverged")
+
+
 def test_runs_that_are_not_done_are_left_out_aloud(cli, seeds, tmp_path):
     seeds = shutil.copytree(seeds, tmp_path / "study")
     shutil.copytree(seeds / "gru-1", seeds / "gru-3")

@@ -78,6 +78,23 @@ def test_sorted_by_any_column(page):
     assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
 
 
+def test_what_diverged_is_never_sorted_to_the_top(browser, write_run, tmp_path):
+    runs = [write_run(tmp_path, f"run-{seed}", seed, 2.0 + seed) for seed in (1, 2)]
+    runs.append(write_run(tmp_path, "lucky", 3, 1e-9, status="diverged"))
+    path = tmp_path / "report.html"
+    path.write_text(sweep_page("sweep", runs, "rollout.rmse@10"))
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    head = page.get_by_role("button", name="rollout@10")
+    for expected in (["run-2", "run-1", "lucky"], ["run-1", "run-2", "lucky"]):
+        head.click()
+        assert shown(page) == expected
+    page.get_by_role("button", name="seed").click()
+    page.get_by_role("button", name="seed").click()
+    assert shown(page)[0] == "lucky"
+    page.close()
+
+
 def test_filtered_by_words_and_by_values(page):
     field = page.get_by_label("Filter")
     for text, found in [

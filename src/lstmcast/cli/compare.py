@@ -8,7 +8,7 @@ import typer
 
 from lstmcast.cli import complete
 from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json, refuse_both, say, show
-from lstmcast.errors import ExitCode, InvalidError
+from lstmcast.errors import ExitCode, NotFoundError
 
 # runs without a score that are named one by one
 MAX_NAMED = 5
@@ -57,7 +57,7 @@ def compare(
         emit_json({"schema_version": SCHEMA_VERSION, **result.as_json(), "failures": failures})
     elif quiet:
         if result.best is None:
-            raise InvalidError("there is no best: of each config a run diverged", "see `lstmcast runs`")
+            raise NotFoundError("there is no best: of each config a run diverged", "see `lstmcast runs`")
         emit(str(result.best.runs[0].run.path))
     else:
         from lstmcast.reports import tables
