@@ -218,6 +218,13 @@ def test_a_forecast_reads_no_more_than_the_context(make_forecaster, make_dataset
 
 
 @pytest.mark.parametrize("sliding", [None, 4])
+def test_rollouts_are_advised_with_the_loss_that_they_need(make_forecaster, make_dataset, sliding):
+    advice = evaluate(make_forecaster(sliding=sliding, value=0.0), make_dataset()).verdict.advice
+    assert "training.rollout.steps" in advice
+    assert ("training.loss=every_step" in advice) == (sliding is not None)
+
+
+@pytest.mark.parametrize("sliding", [None, 4])
 def test_the_validation_metrics_are_the_evaluations_scores(make_forecaster, make_dataset, sliding):
     forecaster, dataset = make_forecaster(sliding=sliding), make_dataset()
     evaluation = evaluate(forecaster, dataset, (20,), 3)

@@ -16,7 +16,7 @@ from lstmcast.errors import InvalidError
 from lstmcast.forecasting import metrics
 from lstmcast.forecasting.baselines import Baseline, BesidePeriods, delayed, fit_baselines
 from lstmcast.forecasting.rollout import Forecaster
-from lstmcast.forecasting.verdict import ADVICE_ON_PERIODS, LEVEL, Verdict, judge
+from lstmcast.forecasting.verdict import ADVICE_ON_PERIODS, ADVICE_ON_ROLLOUTS, LEVEL, Verdict, judge
 
 HORIZONS = (1, 10, 100, 1000)
 # the baseline that a network with one has within it
@@ -234,6 +234,8 @@ def evaluate(
     periods = baselines.get("periods")
     if verdict.advice and periods and periods.rollout[steps] * LEVEL >= baselines["mean"].rollout[steps]:
         verdict = replace(verdict, advice=f"{ADVICE_ON_PERIODS}; {verdict.advice}")
+    if verdict.advice and forecaster.sliding and "training.rollout.steps" in verdict.advice:
+        verdict = replace(verdict, advice=f"{verdict.advice}; {ADVICE_ON_ROLLOUTS}")
     finite = np.nan_to_num(forecast, posinf=0, neginf=0)
     long_enough = steps >= 8
     return Evaluation(

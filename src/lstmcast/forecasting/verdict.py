@@ -50,6 +50,7 @@ ADVICE_BESIDE_AUTOREGRESSION = (
     "try {}, and keep the network small where little is left to forecast: kind adamw with a"
     " higher optimizer.weight_decay, fewer training.steps"
 )
+ADVICE_ON_ROLLOUTS = "rollouts need training.loss=every_step"
 ADVICE_ON_PERIODS = "data.covariates.periods explain nothing of it: set them to the series' own periods, in rows"
 
 
