@@ -34,10 +34,11 @@ MAX_SECOND_ORDER = 4096
 
 def make_dataset(config: Config, future: int = 0, remainder: Remainder | None = None) -> Dataset | Tokens:
     """Build the data, synthetic ones ``future`` steps beyond their known end; ``remainder``: the linear part's own."""
-    # streams of their own for data, parameters (0), batches (1), initial states (2) and draws (4)
-    dataset = config.data.build([config.seed, 3], future)
-    order = config.model.autoregression
-    return dataset.beside_autoregression(order, remainder) if order and isinstance(dataset, Dataset) else dataset
+    with config.placing_errors():
+        # streams of their own for data, parameters (0), batches (1), initial states (2) and draws (4)
+        dataset = config.data.build([config.seed, 3], future)
+        order = config.model.autoregression
+        return dataset.beside_autoregression(order, remainder) if order and isinstance(dataset, Dataset) else dataset
 
 
 def make_network_engine(
@@ -132,12 +133,13 @@ def check_parts(config: Config, future: int) -> Dataset | Tokens:
     Raises:
         LstmcastError: if the data or the sizes are wrong.
     """
-    dataset = make_dataset(config, future)
-    engine = make_network_engine(config, dataset.features, "numpy")
-    for index, stage in enumerate(config.stages):
-        _check_optimizer(stage, engine)
-        make_sampler(config, dataset, index)
-    make_validation(config, dataset, engine)
+    with config.placing_errors():
+        dataset = make_dataset(config, future)
+        engine = make_network_engine(config, dataset.features, "numpy")
+        for index, stage in enumerate(config.stages):
+            _check_optimizer(stage, engine)
+            make_sampler(config, dataset, index)
+        make_validation(config, dataset, engine)
     return dataset
 
 
@@ -164,9 +166,10 @@ def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
 
     trainers = []
     for index, stage in enumerate(config.stages):
-        engine = make_network_engine(config, dataset.features, stage=stage)
-        _check_optimizer(stage, engine)
-        sampler, validate = make_sampler(config, dataset, index), make_validation(config, dataset, engine)
+        with config.placing_errors():
+            engine = make_network_engine(config, dataset.features, stage=stage)
+            _check_optimizer(stage, engine)
+            sampler, validate = make_sampler(config, dataset, index), make_validation(config, dataset, engine)
         trained: TrainingEngine = engine
         if distributed.processes() > 1:
             trained = distributed.DataParallel(engine)

@@ -58,6 +58,11 @@ class LstmcastError(Exception):
         self.message = message
         self.hint = hint
 
+    def put_before(self, place: str) -> None:
+        """Begin the message with the place, where the raiser did not know it."""
+        self.message = f"{place}: {self.message}"
+        self.args = (self.message,)
+
 
 class UsageError(LstmcastError):
     """An option, argument or override makes no sense."""

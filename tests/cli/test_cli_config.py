@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -134,7 +135,9 @@ STAGE = {"optimizer": {"kind": "levenberg_marquardt"}, "training": {"steps": 1}}
     ],
 )
 def test_validate_checks_sizes_and_data(cli, sines_config, changes, code, needle):
-    cli("config", "validate", sines_config(**changes)).refused(code, needle)
+    config = sines_config(**changes)
+    outcome = cli("config", "validate", config).refused(code, needle)
+    assert re.match(rf"error: {config}:[1-9]\d*: " if code == 5 else "error: .*no.csv: ", outcome.err)
 
 
 def test_validate_finds_no_file(cli):

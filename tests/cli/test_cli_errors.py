@@ -58,6 +58,11 @@ ARGUMENTS = {
     "override of no such key": (("training.stops=3",), 2, "training.stops=3", "mean 'steps'"),
     "override of no such section": (("trianing.steps=3",), 2, "trianing.steps=3"),
     "override with a bad value": (("training.steps=-3",), 2, "training.steps=-3", "greater than 0"),
+    "override that the data do not fit": (
+        ("training.batch_size=50",),
+        5,
+        "error: override 'training.batch_size=50': training.batch_size: 50 is more than",
+    ),
     "override past a list's end": (("model.hidden_sizes.7=3",), 2, "model.hidden_sizes.7=3", "a list of 1"),
     "override with bad YAML": (("model.hidden_sizes=[3",), 2, "model.hidden_sizes=[3"),
     "unknown option": (("--bogus",), 2, "--bogus"),

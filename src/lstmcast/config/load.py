@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lstmcast.config import shipped, yaml_file
+from lstmcast.config.places import Places, locate
 from lstmcast.config.schema import Config
 from lstmcast.config.yaml_file import MAX_DEPTH, Location, YamlError, parse
 from lstmcast.data.user_file import read_text, shorten, status
@@ -93,12 +94,16 @@ def load(
     # what is still relative was typed in a shell
     _anchor(tree, Path())
     config, problems, more = _check(Config, tree)
+    # of those with origins only they are named: nobody has written the others
+    written = [item for item in set_by if origins is None or item[1] in origins]
+    places = Places(path, document.lines, written, origins)
     if config:
+        config.remember(places)
         return config
     file_is_valid = bool(overrides) and _check(Config, document.value)[0] is not None
     if file_is_valid and len(problems) == 1 and problems[0].hint is None:
         problems = [problems[0]._replace(hint=_way_out(tree, problems[0].location, [place for place, _ in set_by]))]
-    raise _refusal(problems, more, set_by, file_is_valid, path, document.lines, origins)
+    raise _refusal(problems, more, places, file_is_valid)
 
 
 def load_document(path: Path, model: type[DocumentT], what: str) -> tuple[DocumentT, dict[Location, int]]:
@@ -112,7 +117,7 @@ def load_document(path: Path, model: type[DocumentT], what: str) -> tuple[Docume
     found, problems, more = _check(model, document.value)
     if found:
         return found, document.lines
-    raise _refusal(problems, more, (), False, path, document.lines)
+    raise _refusal(problems, more, Places(path, document.lines), False)
 
 
 def _read(path: Path, what: str) -> yaml_file.Document:
@@ -210,53 +215,27 @@ def _check(model: type[DocumentT], tree: dict[str, Any]) -> tuple[DocumentT | No
         return None, first, max(0, len(errors) - MAX_PROBLEMS)
     problems = []
     for key, message in document.contradictions():
-        parts = key.split(".") if isinstance(key, str) else key
-        location = tuple(int(part) if isinstance(part, str) and part.isdigit() else part for part in parts)
+        location = locate(key) if isinstance(key, str) else key
         problems.append(Problem(location, f"{'.'.join(map(str, location))}: {message}"))
     return None if problems else document, problems, 0
 
 
-def _refusal(
-    problems: Sequence[Problem],
-    more: int,
-    set_by: Sequence[tuple[Location, str]],
-    file_is_valid: bool,
-    path: Path,
-    lines: dict[Location, int],
-    origins: Mapping[str, str] | None = None,
-) -> LstmcastError:
+def _refusal(problems: Sequence[Problem], more: int, places: Places, file_is_valid: bool) -> LstmcastError:
     """Name for each problem the last override at, above or below it, or the file and line.
 
-    If the file is valid without them, the overrides are to blame for what appears elsewhere too. Of those with
-    ``origins`` only they are named: nobody has written the others.
+    If the file is valid without them, the overrides are to blame for what appears elsewhere too.
     """
-    if origins is not None:
-        set_by = [(location, override) for location, override in set_by if override in origins]
-    everyone = [override for _, override in set_by] if file_is_valid else []
+    everyone = [override for _, override in places.set_by] if file_is_valid else []
     messages, blamed = [], True
     for problem in problems:
-        near = [override for location, override in set_by if all(map(operator.eq, location, problem.location))]
-        culprits = near[-1:] or everyone
+        culprits = places.culprits(problem.location) or everyone
         blamed = blamed and bool(culprits)
-        where = place_of(path, lines, problem.location)
-        if culprits and origins is not None:
-            where = ", ".join(origins[override] for override in culprits)
-        elif culprits:
-            where = f"override {', '.join(shorten(repr(override)) for override in culprits)}"
         hint = f" ({problem.hint})" if problem.hint and len(problems) > 1 else ""
-        messages.append(f"{where}: {problem.message}{hint}")
+        messages.append(f"{places.name(problem.location, culprits)}: {problem.message}{hint}")
     if more:
         messages.append(f"and {more} more")
-    kind = UsageError if blamed and origins is None else InvalidError
+    kind = UsageError if blamed and places.origins is None else InvalidError
     return kind("\n".join(messages), problems[0].hint if len(problems) == 1 else None)
-
-
-def place_of(path: Path, lines: dict[Location, int], location: Location) -> str:
-    """Name the file and the line of a key, or of the innermost section that exists around it."""
-    for length in range(len(location), 0, -1):
-        if location[:length] in lines:
-            return f"{path}:{lines[location[:length]]}"
-    return str(path)
 
 
 def _explain(details: ErrorDetails, model: type[Document]) -> Problem:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
+from lstmcast.config.places import Places, locate
 from lstmcast.data import DataSettings
 from lstmcast.data.quantized import NumericSettings, Quantized
 from lstmcast.data.text import Text
+from lstmcast.errors import LstmcastError
 from lstmcast.network.engine import EngineName
 from lstmcast.network.settings import ModelSettings
 from lstmcast.settings import Document
@@ -33,6 +36,23 @@ class Config(Document):
     training: TrainingSettings = Field(description="the training loop")
     then: list[NextStage] = Field([], max_length=100, description="further stages of the training, one after another")
     tracker: list[TrackerName] = Field([], max_length=2, description="other tools that show the training as it goes")
+
+    _places: Places | None = PrivateAttr(None)
+
+    def remember(self, places: Places) -> None:
+        """Keep where its keys were written."""
+        self._places = places
+
+    @contextmanager
+    def placing_errors(self) -> Iterator[None]:
+        """Put the place of a key before the errors of the block that begin with it, as ``data: …``."""
+        try:
+            yield
+        except LstmcastError as error:
+            location = locate(error.message.partition(":")[0])
+            if self._places and location[0] in type(self).model_fields:
+                error.put_before(self._places.name(location, self._places.culprits(location)))
+            raise
 
     @property
     def stages(self) -> list[Stage]:

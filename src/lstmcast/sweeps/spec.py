@@ -13,7 +13,8 @@ import numpy as np
 from pydantic import Field
 
 from lstmcast.builder import check_parts
-from lstmcast.config.load import find, load, load_document, place_of
+from lstmcast.config.load import find, load, load_document
+from lstmcast.config.places import place_of
 from lstmcast.config.schema import Config
 from lstmcast.config.yaml_file import Location
 from lstmcast.data.dataset import Dataset
