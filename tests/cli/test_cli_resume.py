@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from lstmcast.errors import counted
+
 STEPS = 600
 # everything random, scheduled and averaged, so that nothing may be missing from the saved state
 CHANGES = {
@@ -77,7 +79,7 @@ def test_resumed_runs_end_as_an_unbroken_one(cli, launch, config, tmp_path):
     assert limited.json["status"] == status(broken) == "stopped"
     assert first <= limited.json["steps"] == steps(broken) < STEPS
     assert "stopped by the time limit after" in limited.err
-    assert f"training {broken}, which has done {first:,} steps\n" in limited.err
+    assert f"training {broken}, which has done {counted(first, 'step')}\n" in limited.err
 
     # as a kill would leave it: steps that were done after the state was saved, and half a line
     with (broken / "metrics.jsonl").open("a") as metrics:
