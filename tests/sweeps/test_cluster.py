@@ -98,6 +98,10 @@ def test_no_scheduler(files, program):
     _, err = program.run("sweep", "run", "spec.yaml", "--cluster", "tcp://127.0.0.1:9", code=4)
     assert err.count("error: ") == 1
     assert "--cluster tcp://127.0.0.1:9: no scheduler answers there" in err
+    for address in ("foo", "http://127.0.0.1:1"):
+        _, err = program.run("sweep", "run", "spec.yaml", "--cluster", address, code=4)
+        assert f"error: --cluster {address}: no scheduler answers there" in err
+        assert "Traceback" not in err
 
 
 TPE = "base: base.yaml\nsearch: tpe\ntrials: 2\nparameters: {optimizer.learning_rate: [1, 2]}\n"

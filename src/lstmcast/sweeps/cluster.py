@@ -41,6 +41,8 @@ class ClusterWorkers:
         except ImportError:
             raise MissingExtraError("--cluster", "dask") from None
         try:
+            # a client for what is no address could not even be closed
+            distributed.comm.resolve_address(address)
             self._client = distributed.Client(address, timeout=CONNECT_WITHIN, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise NotFoundError(
