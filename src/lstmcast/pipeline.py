@@ -320,7 +320,7 @@ class Training:
             plots.save(loss, run.path / "loss.png")
             if isinstance(evaluation, Evaluation) and isinstance(self.dataset, Dataset):
                 picture = plots.rollout(evaluation, self.dataset.columns, run.name, self.dataset.clock)
-                plots.save(picture, run.path / "rollout.png")
+                plots.save(picture, run.path / "rollout.png", warn)
         except Exception as error:
             # a picture is no reason to lose a training
             warn(f"the plots could not be drawn: {error}")

@@ -67,3 +67,13 @@ def test_an_unwritable_picture(cli, damaged):
     (damaged / "loss.png").unlink()
     (damaged / "loss.png").mkdir()
     cli("plot", damaged, "--kind", "loss").refused(9, "loss.png")
+
+
+def test_characters_that_the_font_lacks_are_one_warning(cli, two_config, tmp_path):
+    config = two_config(data__columns=["水位", "b"])
+    table = config.with_name("two.csv")
+    table.write_text(table.read_text().replace("when,a,b", "when,水位,b"), encoding="utf-8")
+    trained = cli("train", "--config", config, "--output-dir", tmp_path, "--name", "run").done()
+    for outcome in (trained, cli("plot", tmp_path / "run").done()):
+        assert outcome.err.count("warning: ") == 1
+        assert "warning: the picture has boxes for 水位" in outcome.err

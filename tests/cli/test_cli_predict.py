@@ -385,3 +385,9 @@ def test_a_file_without_the_runs_times_is_read_with_a_warning(cli, two_config, t
     assert warning not in cli("predict", tmp_path / "clock", "--future", 2, "--data", data).done().err
     data.write_text("\n".join(row.partition(",")[2] for row in data.read_text().splitlines()))
     assert warning in cli("predict", tmp_path / "clock", "--future", 2, "--data", data).done().err
+
+
+def test_samples_of_a_network_of_values_are_a_warning(cli, sines):
+    plain, asked = (cli("predict", sines.path, "--future", 2, *more).done() for more in ((), ("--samples", 7)))
+    assert asked.out == plain.out
+    assert (plain.err, asked.err.count("warning: --samples")) == ("", 1)

@@ -40,11 +40,14 @@ def test_scores_list_every_forecast_and_star_the_best(evaluation):
         starred = [error for row, error in zip(rows, errors, strict=True) if row[column].endswith("*")]
         assert starred == [min(errors)]
     assert float(rows[0][1].removesuffix(" *")) == pytest.approx(evaluation.model.next_step, rel=1e-3)
+    skills = [1 - scores[0].rollout[100] / score.rollout[100] for score in scores[1:]]
+    assert [row[-1] for row in rows] == ["", *("< -9" if skill < -9 else f"{skill:.2f}" for skill in skills)]
 
 
 def test_scores_survive_a_diverged_forecast(diverged):
     rows = cells(tables.scores(diverged(math.inf)))
-    assert rows[0][-1] == "inf"
+    assert rows[0][-2] == "inf"
+    assert {row[-1] for row in rows[1:]} == {"-"}
 
 
 def test_scores_say_where_they_start_and_in_which_unit(evaluation):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lstmcast.cli import complete
-from lstmcast.cli.output import Json, Quiet, emit, emit_json, emit_text, refuse_both, say, say_error, show
+from lstmcast.cli.output import Json, Quiet, emit, emit_json, emit_text, refuse_both, say_error, show, warn
 from lstmcast.errors import ExitCode, LstmcastError, NotFoundError, UnwritableError
 
 # written beside a copied config, which names it to editors
@@ -82,7 +82,7 @@ def copy(
         write(described, schema)
         emit(str(described))
     elif described.read_text(encoding="utf-8", errors="replace") != schema:
-        say(f"warning: {described} is of another version; renew it: lstmcast config schema > {described}")
+        warn(f"{described} is of another version; renew it: lstmcast config schema > {described}")
 
 
 def _same(target: Path, source: Path) -> bool:

@@ -18,6 +18,7 @@ from lstmcast.cli.output import (
     refuse_both,
     say,
     show,
+    warn,
 )
 from lstmcast.errors import UsageError, counted
 
@@ -60,7 +61,7 @@ def evaluate(
     if evaluation.beyond:
         beyond, longest = ", ".join(f"{h:,}" for h in evaluation.beyond), max(evaluation.model.rollout)
         what = f"cut to {longest:,}" if origins == 1 else "left out"
-        say(f"warning: horizons {beyond} are {what}: the test part is shorter")
+        warn(f"horizons {beyond} are {what}: the test part is shorter")
     if json:
         emit_json(_document(found, evaluation.summary()))
     elif quiet:

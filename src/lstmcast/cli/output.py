@@ -106,6 +106,11 @@ def say(text: str) -> None:
         abandon(sys.stderr)
 
 
+def warn(text: str) -> None:
+    """Print a warning."""
+    say(f"warning: {text}")
+
+
 def say_error(error: LstmcastError) -> None:
     """Print an error and its hint."""
     say(f"error: {error.message}")

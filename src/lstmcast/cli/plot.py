@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from lstmcast.cli import complete
-from lstmcast.cli.output import OUTPUTS, OutputDir, emit
+from lstmcast.cli.output import OUTPUTS, OutputDir, emit, warn
 
 TRACED_STEPS = 300
 
@@ -60,5 +60,5 @@ def plot(
                 else:
                     figure = plots.phase(evaluation, trained.columns, one.name)
         path = one.path / f"{kind}.{format}"
-        plots.save(figure, path)
+        plots.save(figure, path, warn)
         emit(str(path))

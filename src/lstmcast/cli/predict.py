@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
 import typer
 
-from lstmcast.cli.output import OUTPUTS, OutputDir, RunArgument, emit, emit_text, say
+from lstmcast.cli.output import OUTPUTS, OutputDir, RunArgument, emit, emit_text, say, warn
 from lstmcast.errors import InvalidError, UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def predict(
     interval: Annotated[
         float | None, typer.Option(help="Add bands that hold the truth with this probability, between 0 and 1.")
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, max=100_000, help="Paths drawn from a categorical network.")] = 100,
+    samples: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Paths drawn from a categorical network; else 100.")
+    ] = None,
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
     """Forecast past the end of the run's series, or of your own, in your units."""
@@ -70,7 +72,9 @@ def predict(
 
     found = runs.find(run, output_dir)
     trained = load_forecaster(found, "predict")
-    forecaster = dataclasses.replace(trained.forecaster, paths=samples)
+    if samples is not None and trained.forecaster.bins is None:
+        warn("--samples: this network forecasts values and draws nothing; it changes nothing")
+    forecaster = dataclasses.replace(trained.forecaster, paths=samples or 100)
     dataset = trained.dataset() if data is None or interval is not None else None
     margins = None
     if interval is not None:
@@ -83,7 +87,7 @@ def predict(
     else:
         history, forecaster, clock, notes = _own_data(data, column, trained, forecaster)
     for note in notes:
-        say(f"warning: {note}")
+        warn(note)
     N, _, F = history.shape
     labels = [series_label(n, f, N, trained.columns) for n in range(N) for f in range(F)]
     paths = forecaster.stream_paths(trained.scaler.apply(history))
@@ -131,7 +135,7 @@ def predict(
     if plot is not None:
         from lstmcast.reports import plots
 
-        plots.save(plots.forecast(history, _whole(kept), trained.columns, found.name, interval, clock), plot)
+        plots.save(plots.forecast(history, _whole(kept), trained.columns, found.name, interval, clock), plot, warn)
         say(f"wrote {plot}")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lstmcast.cli import complete
-from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json, refuse_both, say, show
+from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json, refuse_both, say, show, warn
 from lstmcast.errors import UsageError, counted
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def train(
             stop,
             on_record=progress.update,
             on_start=lambda run: None if quiet else say(f"training {run.path}{begun}"),
-            warn=lambda text: say(f"warning: {text}"),
+            warn=warn,
             overrides=[*(overrides or []), *([] if seed is None else [f"seed={seed}"])],
         )
     if result is None:

@@ -19,7 +19,7 @@ from matplotlib.ticker import LogFormatter
 
 from lstmcast.arrays import Array
 from lstmcast.errors import InvalidError, NotFoundError
-from lstmcast.reports.plots import HISTORY, NETWORK, TRUTH, styles
+from lstmcast.reports.plots import HISTORY, NETWORK, TRUTH, quiet_fonts, styles
 from lstmcast.runs import MAX_FORECAST, read
 
 # inches; on a phone's width the letters are still 9 px high
@@ -56,7 +56,7 @@ def svg(figure: Figure, description: str, targets: Mapping[str, str] | None = No
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     context = rc_context({"svg.hashsalt": description, "svg.fonttype": "none", "path.simplify_threshold": 0.4})
     # an axis up to 1e300 has ticks beyond the numbers
-    with context, np.errstate(over="ignore"):
+    with context, np.errstate(over="ignore"), quiet_fonts():  # the browser has fonts of its own
         figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

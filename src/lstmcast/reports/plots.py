@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import cycle, product
 from pathlib import Path
 from typing import Any
@@ -30,8 +33,20 @@ MAX_SERIES = 6
 MAX_POINTS = 20_000
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the path's ending: png, svg or pdf.
+@contextmanager
+def quiet_fonts(warn: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Say once which characters the fonts lack, where matplotlib would for each and each time."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", "Glyph .* missing from")
+        yield
+    found = [match for warning in caught if (match := re.match(r"Glyph (\d+)", str(warning.message)))]
+    missing = "".join(dict.fromkeys(chr(int(match[1])) for match in found))
+    if missing:
+        warn(f"the picture has boxes for {missing}: its font lacks them; name one that has them in a matplotlibrc")
+
+
+def save(figure: Figure, path: Path, warn: Callable[[str], None] = lambda _: None) -> None:
+    """Write a figure in the format of the path's ending: png, svg or pdf; ``warn`` of characters that no font has.
 
     Raises:
         UsageError: if the ending is another.
@@ -44,7 +59,7 @@ def save(figure: Figure, path: Path) -> None:
     # no date in the file: the same figure gives the same bytes
     metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
     # an axis up to 1e300 has ticks beyond the numbers
-    with rc_context({"svg.hashsalt": "lstmcast"}), np.errstate(over="ignore"):
+    with rc_context({"svg.hashsalt": "lstmcast"}), np.errstate(over="ignore"), quiet_fonts(warn):
         figure.savefig(buffer, format=kind, dpi=120, metadata=metadata)
     write(path, buffer.getvalue())
 

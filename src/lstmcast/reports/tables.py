@@ -37,18 +37,26 @@ def scores(evaluation: Evaluation) -> Table:
     table.add_column("next step", justify="right")
     for h in horizons:
         table.add_column(f"rollout of {h:,}", justify="right")
+    table.add_column("skill", justify="right")
     known = [s.next_step for s in (evaluation.model, *evaluation.baselines.values()) if s.next_step is not None]
     best_next = min(known, default=None)
     best = {h: min(score.rollout[h] for score in (evaluation.model, *evaluation.baselines.values())) for h in horizons}
-    for score in (evaluation.model, *evaluation.baselines.values()):
+    longest = max(horizons)
+    skill = {name: _skill(said["skill"][str(longest)]) for name, said in evaluation.summary()["baselines"].items()}
+    for name, score in {"": evaluation.model, **evaluation.baselines}.items():
         cells = [
             Text(number(error) + (" *" if error == best[h] else ""), style="bold" if error == best[h] else "")
             for h, error in score.rollout.items()
         ]
         next_step = number(score.next_step) + (" *" if score.next_step == best_next and len(known) > 1 else "")
-        table.add_row(Text(score.label), next_step, *cells)
-    table.caption = "* the best of its column"
+        table.add_row(Text(score.label), next_step, *cells, skill.get(name, ""))
+    table.caption = f"* the best of its column; skill: 1 - network's RMSE / the baseline's, rollout of {longest:,}"
     return table
+
+
+def _skill(value: float | None) -> str:
+    """Write a skill in few characters; how far below zero it is does not matter in the end."""
+    return "-" if value is None else "< -9" if value < -9 else f"{value:.2f}"
 
 
 def token_scores(evaluation: TokenEvaluation) -> Table:
