@@ -140,6 +140,8 @@ def test_a_run_that_was_killed_has_stopped(tmp_path):
     assert run.read_manifest()["status"] == "stopped"
     (run.path / "lock").unlink()
     assert run.read_manifest()["status"] == "stopped"
+    os.mkfifo(run.path / "lock")  # of a stranger
+    assert run.read_manifest()["status"] == "stopped"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"3", b"\xff"])

@@ -127,14 +127,14 @@ def make_validation(config: Config, dataset: Dataset | Tokens, engine: Engine) -
     return lambda: rollout_rmse(forecaster, held, settings.horizon)
 
 
-def check_parts(config: Config, future: int) -> Dataset | Tokens:
-    """Build all that training needs but torch; return the data, ``future`` steps beyond their known end.
+def check_parts(config: Config, future: int, dataset: Dataset | Tokens | None = None) -> Dataset | Tokens:
+    """Build all that training needs but torch; return the data, if not given ``future`` steps beyond their known end.
 
     Raises:
         LstmcastError: if the data or the sizes are wrong.
     """
+    dataset = dataset or make_dataset(config, future)
     with config.placing_errors():
-        dataset = make_dataset(config, future)
         engine = make_network_engine(config, dataset.features, "numpy")
         for index, stage in enumerate(config.stages):
             _check_optimizer(stage, engine)

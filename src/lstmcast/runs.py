@@ -29,6 +29,11 @@ MAX_FORECAST = 512 * 2**20
 MAX_SWEEP = 64 * 2**20
 
 
+def _without_waiting(name: str, flags: int) -> int:
+    """Open a file that may be a pipe to which nobody writes."""
+    return os.open(name, flags | os.O_NONBLOCK)
+
+
 def read(path: Path, limit: int) -> bytes:
     """Read a file that may come from a stranger.
 
@@ -37,8 +42,7 @@ def read(path: Path, limit: int) -> bytes:
         InvalidError: if it is no regular file, or larger than ``limit`` bytes.
     """
     try:
-        # a pipe that nobody writes to must not hold us up
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise InvalidError(f"{path}: not a regular file")
@@ -200,13 +204,14 @@ class Run:
         Raises:
             InvalidError: if it is missing or damaged.
         """
+        held = self.held  # before and after: a run may begin or end just now
         try:
             document = json.loads(read(self.manifest, MAX_MANIFEST))
         except (NotFoundError, ValueError, RecursionError) as error:
             raise InvalidError(f"{self.manifest}: not readable as a run's manifest: {error}") from None
         if not isinstance(document, dict):
             raise InvalidError(f"{self.manifest}: not a run's manifest")
-        if document.get("status") == "running" and not self.held:
+        if document.get("status") == "running" and not (held or self.held):
             document["status"] = "stopped"
         return document
 
@@ -237,7 +242,7 @@ class Run:
     def held(self) -> bool:
         """Whether a process holds the run, or nobody can tell."""
         try:
-            with self._lock.open() as file:
+            with open(self._lock, opener=_without_waiting) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -257,12 +262,12 @@ class Run:
             UsageError: if another process holds it.
         """
         with writing(self.path), self._lock.open("w") as file:
-            for patient in (True, False):
+            for patience in (4, 3, 2, 1, 0):
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if not patient:
+                    if not patience:
                         raise UsageError(f"{self.path}: another process is training in it") from None
                     time.sleep(0.05)  # perhaps it has only been asked whether it is held
             for folder in (self.path, self.last.parent):

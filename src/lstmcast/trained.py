@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -42,9 +42,9 @@ class Facts(Section):
     horizon: int = Field(gt=0)
     context: int = Field(gt=0, lt=2**31)
     sliding: int | None = Field(gt=0, lt=2**31)
-    bins: Bins | None
+    bins: tuple[float, float, int] | None
     covariates: CovariateFacts | None
-    step: Step | None
+    step: tuple[float, Literal["second", "month", "number"]] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,9 @@ def save_trained(path: Path, parameters: Checkpoint, config: Config, dataset: Da
         horizon=dataset.horizon,
         context=dataset.context,
         sliding=dataset.longest if config.last_step_loss else None,
-        bins=dataset.bins,
+        bins=astuple(dataset.bins) if dataset.bins else None,
         covariates=CovariateFacts(origin=known.origin, inputs=known.inputs) if known else None,
-        step=dataset.clock.step if dataset.clock else None,
+        step=astuple(dataset.clock.step) if dataset.clock else None,
     )
     Checkpoint(arrays, facts.model_dump(mode="json")).save(path)
 
@@ -175,12 +175,12 @@ def _forecaster(config: Config, checkpoint: Checkpoint, path: Path) -> Trained:
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    bins, F = facts.bins, len(facts.columns)
+    bins, step, F = facts.bins and Bins(*facts.bins), facts.step and Step(*facts.step), len(facts.columns)
     if facts.horizon != config.generator.horizon:
         raise ValueError("the horizon is wrong")
     if bins and not (-np.inf < bins.low < bins.high < np.inf):
         raise ValueError("the bins are wrong")
-    if facts.step and not 0 < facts.step.size < np.inf:
+    if step and not 0 < step.size < np.inf:
         raise ValueError("the distance of its rows is wrong")
 
     def positive(name: str, array: Array) -> Array:
@@ -216,7 +216,7 @@ def _forecaster(config: Config, checkpoint: Checkpoint, path: Path) -> Trained:
         remainder,
         seed=config.seed,
     )
-    return Trained(config, path, facts.columns, scaler, forecaster, facts.step)
+    return Trained(config, path, facts.columns, scaler, forecaster, step)
 
 
 def load_forecaster(run: Run, command: str) -> Trained:

@@ -63,6 +63,11 @@ ARGUMENTS = {
         5,
         "error: override 'training.batch_size=50': training.batch_size: 50 is more than",
     ),
+    "overrides of which one does not fit": (
+        ("data.timesteps=5000", "data.scale=7"),
+        5,
+        "error: override 'data.timesteps=5000': data.timesteps: a window of timesteps 5000",
+    ),
     "override past a list's end": (("model.hidden_sizes.7=3",), 2, "model.hidden_sizes.7=3", "a list of 1"),
     "override with bad YAML": (("model.hidden_sizes=[3",), 2, "model.hidden_sizes=[3"),
     "unknown option": (("--bogus",), 2, "--bogus"),

@@ -70,10 +70,10 @@ def test_an_empty_part_is_refused(length: int, validation: float, test: float) -
 
 
 def test_a_window_fits_exactly_or_not() -> None:
-    check_window("place", 10, 7, 3)
+    check_window("data.timesteps", "place", 10, 7, 3)
     with pytest.raises(
         InvalidError, match=r"timesteps 7 \+ horizon 4 = 11 steps does not fit into the place"
     ) as caught:
-        check_window("place", 10, 7, 4)
+        check_window("data.timesteps", "place", 10, 7, 4)
     assert caught.value.exit_code == 5
     assert "data.timesteps" in str(caught.value.hint)

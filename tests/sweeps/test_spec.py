@@ -166,7 +166,7 @@ parameters: {optimizer.learning_rate: {from: 1e-4, to: 1e-1, log: true}, model.h
         ),
         (
             "base: base.yaml\nparameters: {data.length: [60, 5], data.timesteps: [20]}",
-            ["spec.yaml:2: data.timesteps=20: data: a window of timesteps 20"],
+            ["spec.yaml:2: data.timesteps=20: data.timesteps: a window of timesteps 20"],
         ),
         ("base: base.yaml\noverrides: {training.batch_size: 50}", ["spec.yaml:2: training.batch_size=50: training."]),
         (

@@ -31,6 +31,11 @@ class Places:
         """Return the last override at, above or below a key, if there is one."""
         return [override for where, override in self.set_by if all(map(operator.eq, where, location))][-1:]
 
+    def place(self, location: Location) -> str:
+        """Name the last override at or above a key, or else its line: what lies below may be right."""
+        above = [override for where, override in self.set_by if where == location[: len(where)]][-1:]
+        return self.name(location, above)
+
     def name(self, location: Location, culprits: Sequence[str]) -> str:
         """Name the overrides that are to blame, or else the line of the innermost section around a key."""
         if culprits and self.origins is not None:

@@ -51,7 +51,7 @@ class Config(Document):
         except LstmcastError as error:
             location = locate(error.message.partition(":")[0])
             if self._places and location[0] in type(self).model_fields:
-                error.put_before(self._places.name(location, self._places.culprits(location)))
+                error.put_before(self._places.place(location))
             raise
 
     @property

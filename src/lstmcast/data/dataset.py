@@ -164,7 +164,7 @@ class Dataset:
         )
 
 
-def check_window(where: str, available: int, timesteps: int, horizon: int) -> None:
+def check_window(key: str, where: str, available: int, timesteps: int, horizon: int) -> None:
     """Refuse windows that do not fit into ``available`` steps.
 
     Raises:
@@ -172,7 +172,7 @@ def check_window(where: str, available: int, timesteps: int, horizon: int) -> No
     """
     if timesteps + horizon > available:
         raise InvalidError(
-            f"data: a window of timesteps {timesteps} + horizon {horizon} = {timesteps + horizon} steps does not"
+            f"{key}: a window of timesteps {timesteps} + horizon {horizon} = {timesteps + horizon} steps does not"
             f" fit into the {where}, which has {available}",
             "lower data.timesteps or data.horizon, or give more data; what is made for longer windows has to follow:"
             " training.warmup, training.batch_size (null: all windows), model.autoregression",

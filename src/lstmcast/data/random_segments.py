@@ -39,7 +39,7 @@ class RandomSegments(Section):
                 f"data: min_timesteps {self.min_timesteps} is more than max_timesteps {self.max_timesteps}"
             )
         borders = Borders.cut(self.length, self.validation_share, self.test_share)
-        check_window("training part", borders.train, self.max_timesteps, self.horizon)
+        check_window("data.max_timesteps", "training part", borders.train, self.max_timesteps, self.horizon)
         angle = np.arange(self.length) / self.scale
         rows = self.signal.sample(angle[:, None], np.random.default_rng(seed))[:, :, None]
         train = rows[:, : borders.train]

@@ -139,7 +139,7 @@ class Series(Section):
         series = read_series(Path(self.path), self.columns, self.time_column, self.missing)
         values = series.values
         borders = Borders.cut(len(values), self.validation_share, self.test_share)
-        check_window("training part", borders.train, self.timesteps, self.horizon)
+        check_window("data.timesteps", "training part", borders.train, self.timesteps, self.horizon)
         with np.errstate(over="ignore", invalid="ignore"):  # `Dataset` refuses what overflows
             scaler = Scaler.fit(values[: borders.train])
             rows = scaler.apply(values)[None]

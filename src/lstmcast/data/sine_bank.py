@@ -63,7 +63,7 @@ class SineBank(Section):
                 f" leave none of the {self.sequences} sequences for training"
             )
         timesteps = self.timesteps or max(1, self.length - self.horizon)
-        check_window("row", self.length, timesteps, self.horizon)
+        check_window("data.timesteps", "row", self.length, timesteps, self.horizon)
         random = np.random.default_rng(seed)
         t = np.arange(self.length + future)[:, None]
         rows = self.signal.sample((t + self._phases(random)) / self.scale, random)[:, :, None]

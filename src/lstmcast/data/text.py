@@ -82,8 +82,8 @@ class Text(Section):
             vocabulary = tuple(sorted(set(text)))
             codes = self._encode(text, vocabulary)
             borders = Borders.cut(len(codes), self.validation_share, self.test_share)
-            check_window("training part", borders.train, self.timesteps, 1)
-            check_window("test part", borders.length - borders.validation, 1, 1)
+            check_window("data.timesteps", "training part", borders.train, self.timesteps, 1)
+            check_window("data.test_share", "test part", borders.length - borders.validation, 1, 1)
             train, validation, test = np.split(codes, [borders.train, borders.validation])
             make: Callable[..., Sampler] = partial(WindowSampler, train[None], self.timesteps, 1)
             parts = [train], [validation] if len(validation) > 1 else [], [test]

@@ -22,6 +22,8 @@ TOLERANCE = 0.1
 # the usual way to write a time: its separator, hours to perhaps fractions of seconds, and its zone
 CLOCK = re.compile(r"\d{4}-\d\d-\d\d([T ])(\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 
+WHOLE = re.compile(r"-?[1-9]\d*|0", re.ASCII)
+LAST_DAY = 31
 NAMED_SECONDS = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
 
 
@@ -57,24 +59,27 @@ class Clock:
         row: the last row's place, in steps after the first.
         text: its time, as it stands in the file.
         step: the distance of two rows.
+        day: of the month, where rows are months apart; `LAST_DAY`: the last one, however many there are.
     """
 
     row: int
     text: str
     step: Step
+    day: int = 1
 
     def write(self, row: int) -> str:
         """Return the time that many steps after the first row; empty where no calendar reaches."""
         after = (row - self.row) * self.step.size
         last = _parse(self.text)
+        if last is None and self.step.size.is_integer() and WHOLE.fullmatch(self.text):
+            return str(int(self.text) + round(after))
         if last is None:
-            return f"{float(self.text) + after:.12g}"
+            return f"{float(self.text) + after:.15g}" if after else self.text
         try:
             if self.step.unit == "month":
                 year, month = divmod(12 * last.year + last.month - 1 + round(after), 12)
-                days = monthrange(year, month + 1)[1]
-                at_end = last.day == monthrange(last.year, last.month)[1]
-                return self._written(last.replace(year=year, month=month + 1, day=days if at_end else last.day))
+                day = min(self.day, monthrange(year, month + 1)[1])
+                return self._written(last.replace(year=year, month=month + 1, day=day))
             return self._written(last + timedelta(seconds=after))
         except (OverflowError, ValueError):
             return ""
@@ -85,9 +90,10 @@ class Clock:
             return day[: len(self.text)] if "-" in self.text else day.replace("-", "")
         parts = CLOCK.fullmatch(self.text)
         if parts is None:
-            return time.isoformat()
+            return ""
         separator, clock, zone = parts.groups(default="")
-        smallest = {5: timedelta(minutes=1), 8: timedelta(seconds=1)}.get(len(clock), timedelta())
+        digits = len(clock) - len("00:00:00.")
+        smallest = timedelta(minutes=1) if digits < -1 else timedelta(seconds=10.0 ** -max(digits, 0))
         written = (time + smallest / 2).replace(tzinfo=None).isoformat(separator, "microseconds")
         return written[: len("2010-01-01T") + len(clock)] + zone
 
@@ -156,8 +162,10 @@ def read_times(path: Path, column: str, texts: Sequence[str], lines: Sequence[in
     unit: Literal["second", "month", "number"] = (
         "number" if read is _number else "second" if months is None else "month"
     )
-    clock = Clock(int(after[-1]), texts[-1], Step(size, unit))
-    return TimeAxis(after.astype(np.int64), float(times[0] / size), clock)
+    clock = Clock(int(after[-1]), texts[-1], Step(size, unit), _day(texts) if unit == "month" else 1)
+    # there are more ways to write a time than are written here
+    known = clock.write(clock.row) == texts[-1]
+    return TimeAxis(after.astype(np.int64), float(times[0] / size), clock if known else None)
 
 
 def _date(text: str) -> float | None:
@@ -180,10 +188,17 @@ def _number(text: str) -> float | None:
     return value if np.isfinite(value) else None
 
 
+def _day(texts: Sequence[str]) -> int:
+    """Return the first date's day of the month, or `LAST_DAY` if all are the last of theirs."""
+    dates = [date for date in map(_parse, texts) if date is not None]
+    last = all(date.day == monthrange(date.year, date.month)[1] for date in dates)
+    return LAST_DAY if last else dates[0].day
+
+
 def _months(texts: Sequence[str]) -> Array | None:
     """Return the months since the year 0 if all dates are the same day of a month, or all the last, else None."""
     dates = [date for date in map(_parse, texts) if date is not None]
-    last = all(date.day == monthrange(date.year, date.month)[1] for date in dates)
-    days = {(1 if last else date.day, date.time()) for date in dates}
+    last = _day(texts) == LAST_DAY
+    days = {(LAST_DAY if last else date.day, date.time()) for date in dates}
     months = np.array([12 * date.year + date.month - 1 for date in dates], dtype=np.float64)
     return months if len(days) == 1 and (np.diff(months) > 0).all() else None

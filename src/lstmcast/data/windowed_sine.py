@@ -38,10 +38,10 @@ class WindowedSine(Section):
         angle = self.angular_frequency * np.linspace(0.0, self.duration, self.length)
         rows = self.signal.sample(angle[:, None], np.random.default_rng(seed))[:, :, None]
         borders = Borders.cut(self.length, self.validation_share, self.test_share)
-        check_window("training part", borders.train, self.timesteps, self.horizon)
+        check_window("data.timesteps", "training part", borders.train, self.timesteps, self.horizon)
 
         def held(start: int, end: int) -> Held:
-            check_window("part held out", end - start, self.timesteps, self.horizon)
+            check_window("data.timesteps", "part held out", end - start, self.timesteps, self.horizon)
             # the network's first window begins at the border; baselines may look back across it
             first = start + self.timesteps + self.horizon - 1
             return Held(rows[:, :end], origin=first, scored_from=first, known=end)

@@ -30,6 +30,8 @@ OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#882255")
 # told apart from the network's line, which is solid
 DASHES = (":", "--", "-.")
 MAX_SERIES = 6
+# letters that fit side by side below the axes
+WIDTH = 110
 MAX_POINTS = 20_000
 
 
@@ -174,9 +176,12 @@ def _axis_limits(ax: Axes, *arrays: Array) -> None:
 def _tell_time(axes: Sequence[Axes], clock: Clock | None, last: int) -> None:
     """Count the steps after the one that is ``last`` known, or tell their times."""
     axes[-1].set_xlabel("steps after the last known value" if clock is None else "time")
-    for ax in axes if clock else ():
-        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        ax.xaxis.set_major_formatter(lambda step, _: clock.write(last + round(step)) if clock else "")
+    if clock is None:
+        return
+    room = min(8, WIDTH // (len(clock.text) + 2))
+    for ax in axes:
+        ax.xaxis.set_major_locator(MaxNLocator(room, integer=True))
+        ax.xaxis.set_major_formatter(lambda step, _: clock.write(last + round(step)))
 
 
 def rollout(evaluation: Evaluation, columns: tuple[str, ...], title: str, clock: Clock | None = None) -> Figure:

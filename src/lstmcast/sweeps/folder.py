@@ -60,13 +60,14 @@ class Sweep:
             InvalidError: if its files are damaged.
         """
         spec, _ = load_document(path / SPEC, Spec, "a sweep")
+        held = Run(path).held  # before and after: it may begin or end just now
         try:
             document = json.loads(runs.read(path / MANIFEST, runs.MAX_SWEEP))
             trials = [
                 Trial(**{key: item[key] for key in Trial.__dataclass_fields__ if key in item})
                 for item in document["trials"]
             ]
-            if not Run(path).held:
+            if not (held or Run(path).held):
                 for trial in trials:
                     trial.status = "waiting" if trial.status == "running" else trial.status
             return cls(path, spec, trials, int(document["total"]), str(document["created"]))

@@ -260,15 +260,18 @@ def _check(plan: Plan, origins: dict[str, str], lines: dict[Location, int]) -> N
             origins.setdefault(text, f"{place_of(plan.path, lines, ('parameters', key))}: {text}")
     problems: dict[str, str | None] = {}
     seen: set[str] = set()
+    built: dict[str, Dataset | Tokens] = {}
     for overrides in _to_check(plan):
         try:
             config = load(plan.base_name, [*plan.spec.fixed, *overrides], origins=origins)
-            # a data set is built once for all trials that share it
             stages = [(stage.training, stage.optimizer.kind) for stage in config.stages]
-            parts = repr((config.data, config.model, stages))
+            data = repr((config.data, config.model.autoregression))
+            parts = repr((data, config.model, stages))
             if parts not in seen:
                 seen.add(parts)
-                _check_metric(plan, config, check_parts(config, max(HORIZONS)), lines)
+                # a data set is built once for all trials in a row that share it
+                built = {data: check_parts(config, max(HORIZONS), built.get(data))}
+                _check_metric(plan, config, built[data], lines)
         except LstmcastError as error:
             for line in error.message.splitlines():
                 problems.setdefault(line, error.hint)

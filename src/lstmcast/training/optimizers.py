@@ -110,9 +110,13 @@ class LBFGS(Section):
     )
     max_iterations: int = Field(20, gt=0, description="iterations in a step")
     history_size: int = Field(100, gt=0, description="pairs of differences kept")
-    # torch's 1e-7 and 1e-9 stop a network whose loss is below 1e-6 for good: a step then ends before it moves
-    tolerance_grad: float = Field(0.0, ge=0, description="a step ends early when no gradient is larger")
-    tolerance_change: float = Field(0.0, ge=0, description="a step ends early when loss or parameters change by less")
+    tolerance_grad: float = Field(1e-7, ge=0, description="a step ends early when no gradient is larger")
+    tolerance_change: float = Field(
+        1e-9,
+        ge=0,
+        description="a step ends early when loss or parameters change by less; where the loss is below 1e-6 that is"
+        " where it began, and 0 goes on",
+    )
 
     def build(self, parameter: torch.nn.Parameter) -> torch.optim.Optimizer:
         """Make the optimizer of one flat parameter."""
