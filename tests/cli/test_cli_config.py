@@ -136,8 +136,11 @@ STAGE = {"optimizer": {"kind": "levenberg_marquardt"}, "training": {"steps": 1}}
 )
 def test_validate_checks_sizes_and_data(cli, sines_config, changes, code, needle):
     config = sines_config(**changes)
-    outcome = cli("config", "validate", config).refused(code, needle)
-    assert re.match(rf"error: {config}:[1-9]\d*: " if code == 5 else "error: .*no.csv: ", outcome.err)
+    for place in (config, config.with_name("data.yaml")):  # a name that is a key's, too
+        config = config.rename(place)
+        outcome = cli("config", "validate", config).refused(code, needle)
+        assert re.match(rf"error: {config}:[1-9]\d*: " if code == 5 else "error: .*no.csv: ", outcome.err)
+        assert outcome.err.count(str(config)) == (code == 5)
 
 
 def test_validate_finds_no_file(cli):
