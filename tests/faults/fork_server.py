@@ -50,9 +50,11 @@ def signal_at(number: int, where: str, call: int, times: int = 1) -> None:
 
 def child(request: dict[str, Any]) -> None:
     output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    pipe = None
     if "limit" in request:
         # no limit holds for a pipe
-        output = os.popen(f"cat > '{request['output']}'", "w").fileno()
+        pipe = os.popen(f"cat > '{request['output']}'", "w")
+        output = pipe.fileno()
     os.dup2(output, 1)
     os.dup2(output, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
@@ -89,6 +91,10 @@ def child(request: dict[str, Any]) -> None:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        if pipe:
+            # the file is whole when `cat` has ended
+            os.closerange(1, 3)
+            pipe.close()
         os._exit(code)
 
 
