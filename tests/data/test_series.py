@@ -10,6 +10,7 @@ import pytest
 from lstmcast.arrays import Array
 from lstmcast.data import Series
 from lstmcast.data.dataset import Dataset
+from lstmcast.data.series import read_series
 from lstmcast.errors import InvalidError, NotFoundError
 
 VALUES = np.random.default_rng(0).normal([50, -3], [10, 0.1], (80, 2))
@@ -179,3 +180,10 @@ def test_files_and_windows_that_do_not_fit(file: Path, tmp_path: Path) -> None:
         build(file, timesteps=52)
     with pytest.raises(InvalidError, match="each part needs at least one"):
         build(file, validation_share=0.5, test_share=0.5)
+
+
+def test_a_gap_in_times_that_are_written_in_another_way_is_one_too(tmp_path: Path) -> None:
+    weeks = [week for week in range(1, 20) if week != 7]
+    (tmp_path / "weeks.csv").write_text("week,a\n" + "".join(f"2010-W{week:02}-1,{week}\n" for week in weeks))
+    with pytest.raises(InvalidError, match=r"weeks.csv:8: column 'week': 1 row is missing between 2010-W06-1 and"):
+        read_series(tmp_path / "weeks.csv", ["a"], "week", "error")

@@ -73,9 +73,8 @@ def read_series(
         row = left_out[0] + 1
         absent = axis.steps[row] - axis.steps[row - 1] - 1
         assert table.times is not None
-        assert axis.clock is not None
-        step = axis.clock.step
-        hour = step.unit == "second" and round(absent * step.size) == 3600
+        step = axis.clock and axis.clock.step
+        hour = step and step.unit == "second" and round(absent * step.size) == 3600
         raise InvalidError(
             f"{path}:{table.lines[row]}: column {shorten(repr(time_column))}: {counted(absent, 'row')}"
             f" {'is' if absent == 1 else 'are'} missing between"

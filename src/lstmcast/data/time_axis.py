@@ -7,6 +7,7 @@ from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -69,8 +70,7 @@ class Clock:
 
     def write(self, row: int) -> str:
         """Return the time that many steps after the first row; empty where no calendar reaches."""
-        after = (row - self.row) * self.step.size
-        last = _parse(self.text)
+        after, last = (row - self.row) * self.step.size, self._last
         if last is None and self.step.size.is_integer() and WHOLE.fullmatch(self.text):
             return str(int(self.text) + round(after))
         if last is None:
@@ -83,6 +83,10 @@ class Clock:
             return self._written(last + timedelta(seconds=after))
         except (OverflowError, ValueError):
             return ""
+
+    @cached_property
+    def _last(self) -> datetime | None:
+        return _parse(self.text)
 
     def _written(self, time: datetime) -> str:
         if len(self.text) <= len("2010-01-01"):
@@ -146,7 +150,7 @@ def read_times(path: Path, column: str, texts: Sequence[str], lines: Sequence[in
             f"{path}:{lines[row + 1]}: {where}: {shorten(texts[row + 1])} {what} of the row above",
             "sort the rows by time; local times with daylight saving repeat an hour: use UTC",
         )
-    months = _months(texts) if read is _date else None
+    months, day = _months(texts) if read is _date else (None, 1)
     if months is not None:
         times, distances = months, np.diff(months)
     ratio = distances / np.median(distances)
@@ -162,7 +166,7 @@ def read_times(path: Path, column: str, texts: Sequence[str], lines: Sequence[in
     unit: Literal["second", "month", "number"] = (
         "number" if read is _number else "second" if months is None else "month"
     )
-    clock = Clock(int(after[-1]), texts[-1], Step(size, unit), _day(texts) if unit == "month" else 1)
+    clock = Clock(int(after[-1]), texts[-1], Step(size, unit), day)
     # there are more ways to write a time than are written here
     known = clock.write(clock.row) == texts[-1]
     return TimeAxis(after.astype(np.int64), float(times[0] / size), clock if known else None)
@@ -188,17 +192,13 @@ def _number(text: str) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _day(texts: Sequence[str]) -> int:
-    """Return the first date's day of the month, or `LAST_DAY` if all are the last of theirs."""
+def _months(texts: Sequence[str]) -> tuple[Array | None, int]:
+    """Return the months since the year 0 if all dates are the same day of a month, or all the last, else None.
+
+    Beside them that day, or `LAST_DAY`.
+    """
     dates = [date for date in map(_parse, texts) if date is not None]
     last = all(date.day == monthrange(date.year, date.month)[1] for date in dates)
-    return LAST_DAY if last else dates[0].day
-
-
-def _months(texts: Sequence[str]) -> Array | None:
-    """Return the months since the year 0 if all dates are the same day of a month, or all the last, else None."""
-    dates = [date for date in map(_parse, texts) if date is not None]
-    last = _day(texts) == LAST_DAY
     days = {(LAST_DAY if last else date.day, date.time()) for date in dates}
     months = np.array([12 * date.year + date.month - 1 for date in dates], dtype=np.float64)
-    return months if len(days) == 1 and (np.diff(months) > 0).all() else None
+    return months if len(days) == 1 and (np.diff(months) > 0).all() else None, next(iter(days))[0]
