@@ -61,7 +61,7 @@ def sines(B, T, dtype):
 
 
 def by_hand(network, parameters, products=None, *, compiled=True):
-    """Return the hand-derived engine; compiled, as it is in training after ten seconds, or not, as elsewhere."""
+    """Return the hand-derived engine; compiled, as it is in training after five seconds, or not, as elsewhere."""
     from lstmcast.network.numpy_engine import NumpyEngine
     from lstmcast.network.products import TorchProducts
 
@@ -80,6 +80,7 @@ def by_default(network, parameters, batch, rollout=False):
     settings = ModelSettings(hidden_sizes=list(network.hidden_sizes), device="cpu")
     name = settings.faster_engine(str(parameters.values.dtype), len(batch.inputs), rollout=rollout)
     engine = Processes(make_training_engine(name, network, parameters, device="cpu", recompute=False))
+    engine.compile()  # what training comes to after five seconds
     count = engine.parts(batch)
     return engine, f"lstmcast: {name}, {count} process{'es' * (count > 1)}"
 
@@ -398,8 +399,9 @@ def growth(_threads):
 PEAK = """
 import runpy, sys
 from pathlib import Path
-from lstmcast.network import numpy_engine
-numpy_engine.PAYS = 0
+if sys.argv[1] == "train":
+    from lstmcast.training import trainer
+    trainer.PAYS = 0
 try:
     runpy.run_module("lstmcast", run_name="__main__")
 finally:
@@ -445,10 +447,7 @@ def work(threads, parts):
     """Measure in this process, a line of JSON for each comparison."""
     import torch
 
-    from lstmcast.network import numpy_engine
-
     torch.set_num_threads(threads)
-    numpy_engine.PAYS = 0  # what training comes to after ten seconds, from the start
     for part in parts:
         for what, unit, times in MEASURES[part](threads):
             print(json.dumps({"what": what, "unit": unit, "threads": threads, "times": times}), flush=True)

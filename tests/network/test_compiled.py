@@ -1,4 +1,4 @@
-"""Compiled passes: the bytes of the plain ones, taken when they pay, and done without where they cannot be had."""
+"""Compiled passes: what the plain ones compute but for rounding, and done without where they cannot be had."""
 
 from __future__ import annotations
 
@@ -10,88 +10,85 @@ import sys
 import numpy as np
 import pytest
 
-from lstmcast.network import cells, numpy_engine, tape
+from lstmcast.network import tape
 from lstmcast.network.cells import CELLS
-from lstmcast.network.engine import make_training_engine
 from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
 from lstmcast.network.products import TorchProducts
 
-pytest.importorskip("numba")
-COMPILED = ["lstm", "gru"]
+numba = pytest.importorskip("numba")
 EVERYTHING = {"residual": True, "weights": "random", "feedback": True, "delay": 2, "initial": True}
+ALLOWED = {np.float32: 1e-4, np.float64: 1e-12}
 
 
-def compiled(problem):
-    engine = problem.numpy()
+def compiled(problem, **options):
+    engine = NumpyEngine(problem.network, problem.parameters, **options)
     engine.compile()
     assert type(engine._cell) is not type(CELLS[problem.network.cell])
     return engine
 
 
-@pytest.mark.parametrize("cell", COMPILED)
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("B", [1, 3, 40])
 @pytest.mark.parametrize("options", [{}, EVERYTHING])
 @pytest.mark.parametrize(("chunk", "recompute"), [(2**18, False), (3000, False), (3000, True)])
-def test_every_byte_is_that_of_the_plain_passes(make_problem, monkeypatch, cell, dtype, B, options, chunk, recompute):
+def test_all_is_that_of_the_plain_passes(make_problem, monkeypatch, cell, dtype, B, options, chunk, recompute):
     monkeypatch.setattr(tape, "CHUNK", chunk)
     problem = make_problem(cell, (7, 5), (3,), T=30, B=B, dtype=dtype, **options)
-    # saturated gates and small ones
-    problem.parameters.values *= 4
-    plain, ours = (
-        NumpyEngine(problem.network, problem.parameters, TorchProducts(), recompute=recompute) for _ in range(2)
-    )
-    ours.compile()
-    assert type(ours._cell) is not type(plain._cell)
+    problem.parameters.values *= 1.5
+    plain = NumpyEngine(problem.network, problem.parameters, TorchProducts(), recompute=recompute)
+    ours = compiled(problem, products=TorchProducts(), recompute=recompute)
     loss, gradient = problem.gradient(plain)
     for _ in range(2):
-        assert problem.gradient(ours)[0] == loss
-        assert ours.parameters.gradient.tobytes() == gradient.tobytes()
+        assert problem.gradient(ours)[0] == pytest.approx(loss, rel=ALLOWED[dtype])
+        assert problem.mismatch(ours.parameters.gradient, gradient) < ALLOWED[dtype]
     theirs, traced = plain.trace_gradients(problem.batch), ours.trace_gradients(problem.batch)
     assert theirs.keys() == traced.keys()
-    assert all(theirs[name].tobytes() == traced[name].tobytes() for name in theirs)
-
-
-@pytest.mark.parametrize("cell", COMPILED)
-def test_a_compiled_rollout_has_the_same_bytes(make_problem, cell):
-    problem = make_problem(cell)
-    changing = problem.numpy()
-    engines = problem.numpy(), compiled(problem), changing
-    streams = [engine.stream(problem.batch.inputs) for engine in engines]
-    for k in range(40):
-        assert len({next(stream).tobytes() for stream in streams}) == 1
-        if k == 5:
-            changing.compile()
+    for name, array in theirs.items():
+        np.testing.assert_allclose(traced[name], array, rtol=0, atol=ALLOWED[dtype] * np.abs(array).max(), err_msg=name)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_training_compiles_once_that_pays_and_its_other_stages_at_once(make_problem, monkeypatch, cell):
-    monkeypatch.delattr(cells, "compiled", raising=False)
-    monkeypatch.delitem(sys.modules, f"{cells.__name__}.compiled", raising=False)
+def test_a_compiled_rollout_is_the_plain_one(make_problem, cell):
     problem = make_problem(cell)
-    monkeypatch.setattr(numpy_engine, "PAYS", 2 * 7 * 2 * (numpy_engine.CALLS + 3 * 3))
-    kinds, results = [], set()
-    stages = [
-        make_training_engine("numpy", problem.network, problem.parameters, device="cpu", recompute=False)
-        for _ in range(2)
-    ]
-    for engine in (*[stages[0]] * 4, *[stages[1]] * 2):
-        loss, gradient = problem.gradient(engine)
-        results.add((loss, gradient.tobytes()))
-        kinds.append(type(engine._cell).__name__)
-    plain = type(CELLS[cell]).__name__
-    then = f"Compiled{plain}" if cell in COMPILED else plain
-    assert kinds == [plain, plain, then, then, then, then]
-    assert len(results) == 1
+    plain, ours = problem.numpy().stream(problem.batch.inputs), compiled(problem).stream(problem.batch.inputs)
+    for _ in range(40):
+        np.testing.assert_allclose(next(ours), next(plain), rtol=0, atol=1e-12)
 
 
-def test_an_engine_that_does_not_train_never_compiles(make_problem, monkeypatch):
-    monkeypatch.setattr(numpy_engine, "PAYS", 0)
-    problem = make_problem("lstm")
-    engine = problem.numpy()
-    problem.gradient(engine)
-    assert engine._cell is CELLS["lstm"]
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_exponential_is_off_by_two_units_in_the_last_place_at_most(dtype):
+    loops = importlib.import_module("lstmcast.network.cells.compiled")
+
+    @loops.loop
+    def compute(x, results):
+        for k in range(len(x)):
+            results[0, k], results[1, k], results[2, k] = loops.expm1(x[k]), loops._sigmoid(x[k]), loops._tanh(x[k])
+
+    random = np.random.default_rng(0)
+    small = 10.0 ** random.uniform(-30, 0, 100_000) * random.choice([-1, 1], 100_000)
+    x = np.concatenate([random.uniform(-30, 30, 100_000), random.standard_normal(100_000), small]).astype(dtype)
+    results = np.empty((3, len(x)), dtype)
+    compute(x, results)
+    exact = x.astype(np.longdouble)
+    if dtype == np.float64 and np.finfo(exact.dtype).eps == np.finfo(dtype).eps:
+        pytest.skip("there is nothing more exact to compare with")
+    truths = np.expm1(exact), 1 / (1 + np.exp(-2 * exact)), np.tanh(exact)
+    for result, truth, allowed in zip(results, truths, (2, 3, 3), strict=True):
+        assert (np.abs(result - truth) / np.spacing(np.abs(truth).astype(dtype))).max() < allowed
+    # far out, and no number at all, wherever it stands
+    far = np.array([np.inf, 1e30, -np.inf, -1e30], dtype)
+    compute(far, results)
+    assert np.isfinite(results[0, :4]).all()
+    np.testing.assert_allclose(results[1, :4], [1, 1, 0, 0], atol=1e-37)
+    assert results[2, :4].tolist() == [1, 1, -1, -1]
+    for k in range(37):
+        x = np.zeros(37, dtype)
+        x[k] = np.nan
+        compute(x, results)
+        for result in results[:, :37]:
+            assert np.flatnonzero(np.isnan(result)).tolist() == [k]
 
 
 def test_complex_numbers_stay_with_the_plain_passes(make_problem):
@@ -142,11 +139,13 @@ def said_with_all():
 def test_what_compiling_lacks_costs_only_time(said_with_all, lack):
     kind, loss = said(*LACKS[lack])
     assert kind == "LSTM"
-    assert ["CompiledLSTM", loss] == said_with_all
+    name, other = said_with_all
+    assert name == "CompiledLSTM"
+    assert float.fromhex(loss) == pytest.approx(float.fromhex(other), rel=1e-14)
 
 
-@pytest.mark.parametrize("error", [0, 1e-15])
-def test_a_loop_that_is_off_by_a_bit_is_not_taken(make_problem, monkeypatch, error):
+@pytest.mark.parametrize("error", [0, 1e-11])
+def test_a_loop_that_is_off_by_more_than_rounding_is_not_taken(make_problem, monkeypatch, error):
     loops = importlib.import_module("lstmcast.network.cells.compiled")
     sound = loops._lstm_backward
 

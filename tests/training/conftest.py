@@ -85,10 +85,11 @@ def make_trainer(rows) -> Callable[..., Trainer]:
         seed: int = 0,
         drop_last: bool = False,
         dtype: Any = np.float64,
+        wrap: Callable[[Any], Any] = lambda engine: engine,
         **options: Any,
     ) -> Trainer:
         network = Network("lstm", 1, (3, 3), (), 1)
-        parameters = Parameters(network, dtype)
+        parameters = Parameters(network, dtype, shared=True)
         parameters.initialize(network, np.random.default_rng([seed, 0]))
         made = make_engine(engine, network, parameters)
         common = {"batch_size": batch_size, "seed": [seed, 1], "last_step": False, "warmup": 0}
@@ -102,8 +103,9 @@ def make_trainer(rows) -> Callable[..., Trainer]:
             return float(np.sqrt(np.mean((made.predict(rows[3:, :-1]) - rows[3:, 1:]) ** 2)))
 
         training = TrainingSettings(**({"steps": 12} | options))
-        trainer = Trainer(made, sampler, optimizer, schedule, training, seed, validate or held_out)
-        trainer.engine, trainer.sampler = made, sampler
+        trained = wrap(made)
+        trainer = Trainer(trained, sampler, optimizer, schedule, training, seed, validate or held_out)
+        trainer.engine, trainer.sampler = trained, sampler
         return trainer
 
     return make

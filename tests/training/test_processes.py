@@ -73,6 +73,18 @@ def test_the_shares_make_the_whole(kind, count, rollout):
     together.close()
 
 
+def test_all_processes_change_to_compiled_passes():
+    pytest.importorskip("numba")
+    engine, batch = make(NumpyEngine)
+    together = Processes(engine, 2)
+    plain = together.loss_and_gradient(batch)
+    first = children()
+    together.compile()
+    assert together.loss_and_gradient(batch) == pytest.approx(plain, rel=1e-13)
+    assert children().isdisjoint(first)
+    together.close()
+
+
 def test_a_batch_is_shared_as_far_as_there_is_work(monkeypatch):
     monkeypatch.setattr(processes, "cores", lambda: 4)
     engine, batch = make(NumpyEngine, N=64, T=100)

@@ -8,8 +8,10 @@ import json
 import numpy as np
 import pytest
 
+from lstmcast.training import trainer as trainer_module
 from lstmcast.training.checkpoints import Checkpoint
-from lstmcast.training.optimizers import SGD
+from lstmcast.training.optimizers import LBFGS, SGD
+from lstmcast.training.processes import Processes
 from lstmcast.training.trainer import Diverged, Stopped
 
 STEPS = 8
@@ -74,6 +76,51 @@ def test_it_resumes_from_every_step(resumes, optimizer, at):
 )
 def test_it_resumes_with_every_way_to_draw_and_end(resumes, options):
     resumes(**options)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("pays", [1, 3, 5])
+def test_it_compiles_at_the_same_step_again(resumes, make_trainer, go, monkeypatch, processes, pays):
+    pytest.importorskip("numba")
+    kinds, made = [], []
+
+    class Watched(Processes):
+        def __init__(self, engine, count):
+            super().__init__(engine, count)
+            made.append(self)
+
+        def compile(self):
+            super().compile()
+            kinds.append(type(self._engine._cell).__name__)
+
+    probe = make_trainer(steps=STEPS)
+    go(probe, 1)
+    monkeypatch.setattr(trainer_module, "PAYS", pays * probe.computed)
+    resumes(wrap=lambda engine: Watched(engine, processes))
+    # straight through; then before or after the training is taken up, where it is told again
+    assert kinds == ["CompiledLSTM"] * (3 if pays < STEPS // 2 else 2)
+    for engine in made:
+        engine.close()
+
+
+def test_a_later_stage_begins_compiled(make_trainer, go, monkeypatch):
+    first, second = make_trainer(steps=2), make_trainer(steps=2)
+    monkeypatch.setattr(trainer_module, "PAYS", 1)
+    told = []
+    second.engine.compile = lambda: told.append(second.step)
+    go(first, 2)
+    second.follow(first)
+    go(second, 2)
+    assert told == [0]
+
+
+def test_a_step_that_was_undone_does_not_count(make_trainer, go):
+    trainer = make_trainer(LBFGS(kind="lbfgs", max_iterations=4), steps=4)
+    go(trainer, 1)
+    computed, asked = trainer.computed, iter([False, False, True])
+    with pytest.raises(Stopped):
+        trainer.next(lambda: next(asked))
+    assert trainer.computed == computed > 0
 
 
 def test_the_stopped_patience_is_taken_up_again(make_trainer, go, tmp_path):

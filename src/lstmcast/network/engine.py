@@ -29,6 +29,10 @@ class TrainingEngine(Protocol):
         """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
         ...
 
+    def compile(self) -> None:
+        """Be faster from now on, if it can; results may change in their last bits."""
+        ...
+
 
 class Engine(TrainingEngine, Protocol):
     """Runs a network forward, backward and on its own predictions."""
@@ -92,7 +96,7 @@ def make_training_engine(
         from lstmcast.network.numpy_engine import NumpyEngine
         from lstmcast.network.products import TorchProducts
 
-        return NumpyEngine(network, parameters, TorchProducts(), recompute=recompute, compiles=True)
+        return NumpyEngine(network, parameters, TorchProducts(), recompute=recompute)
     from lstmcast.network.torch_engine import TorchEngine, find_device
 
     return TorchEngine(network, parameters, device=find_device(device))

@@ -7,11 +7,10 @@ they lie in memory and ``cells/`` for what happens between the products.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from math import inf, isqrt
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -30,9 +29,8 @@ from lstmcast.network.tape import LayerTape, Tape
 PIECE, STREAM = 2**18, 2**16
 # sequences, or bytes of a state, from which on another library's products pay, though its calls take longer
 MANY, LARGE = 32, 8192
-# numbers of state computed in training until compiled passes pay: those of some ten seconds, for compiling takes
-# nearly one and saves a tenth to a quarter of the rest. A step of a layer takes as long as it takes for CALLS more.
-PAYS, CALLS = 2 * 10**8, 300
+# machine epsilons by which a gradient of compiled passes may differ, of its largest number
+ROUNDING = 1000
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,6 @@ class NumpyEngine:
         products: who multiplies matrices where the batch is large; None: NumPy.
         recompute: remember only every √T-th state of T steps, and compute what lies between once more on the way
             back (Chen et al. 2016, https://arxiv.org/abs/1604.06174): memory in √T for a third more time.
-        compiles: change to the cell's compiled passes, of the same bytes, once that pays.
     """
 
     def __init__(
@@ -89,21 +86,18 @@ class NumpyEngine:
         products: Products | None = None,
         *,
         recompute: bool = False,
-        compiles: bool = False,
     ) -> None:
         self.network = network
         self.parameters = parameters
         self._small, self._large = NumpyProducts(), products or NumpyProducts()
         self._recompute = recompute
         self._cell = CELLS[network.cell]
-        self._until_compiled = PAYS if compiles else inf
         self._tapes: dict[int, Tape] = {}
 
     def compile(self) -> None:
-        """Change to the cell's compiled passes, if it has them and they give the same bytes on a trial."""
-        self._until_compiled = inf
+        """Change to the cell's compiled passes, if they can be had and give the same on a trial, but for rounding."""
         dtype, network = self.parameters.values.dtype, Network(self.network.cell, 1, (5, 5), (), 1)
-        if dtype.kind != "f" or not self._cell.compiles:
+        if dtype.kind != "f":
             return
         parameters, random = Parameters(network, dtype), np.random.default_rng(0)
         parameters.initialize(network, random)
@@ -115,20 +109,16 @@ class NumpyEngine:
             batch, gradients = Batch(*random.standard_normal((2, 7, 4, 1))), []
             for engine in (plain, compiled):
                 engine.loss_and_gradient(batch)
-                gradients.append(parameters.gradient.tobytes())
+                gradients.append(parameters.gradient.copy())
         except Exception:  # numba is not there, or not made for this NumPy: it is only for speed
             return
-        if gradients[0] == gradients[1]:
+        expected, found = gradients
+        if np.abs(found - expected).max() <= ROUNDING * np.finfo(dtype).eps * np.abs(expected).max():
             self._cell = compiled._cell
             self._tapes.clear()
 
     def loss_and_gradient(self, batch: Batch) -> float:
         """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
-        N, T, _ = batch.inputs.shape
-        self._until_compiled -= T * sum(CALLS + N * H for H in self.network.hidden_sizes)
-        # an earlier stage of the training may have loaded them
-        if self._until_compiled < (inf if "lstmcast.network.cells.compiled" in sys.modules else 0):
-            self.compile()
         # a diverging network overflows; the training loop looks at the loss
         with np.errstate(over="ignore", invalid="ignore"):
             run = self._forward(batch)

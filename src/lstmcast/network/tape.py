@@ -44,12 +44,13 @@ class LayerTape:
         forward: for each step, z and a as the products take them, and the cell's views.
     """
 
-    def __init__(self, cell: Cell, z: Array, h: Array, K: int, products: Products) -> None:
+    def __init__(self, cell: Cell, z: Array, h: Array, K: int, products: Products, a: Array) -> None:
         (steps, H, B), D = h.shape, z.shape[1] - h.shape[1] - 1
+        rows = cell.rows * H
         self.H, self.z, self.h = H, z, h
         self.m: Array = np.zeros((steps, cell.blocks * H, B), h.dtype)
         self.d: Array = np.zeros((K + 1, cell.blocks * H, B), h.dtype)
-        self.da = self.d[:, : cell.rows * H]
+        self.da = self.d[:, :rows]
         block = None if cell.carry is None else slice(cell.carry * H, (cell.carry + 1) * H)
         self.carry = None if block is None else self.d[:, block]
         self.c = None if block is None or cell.states == 1 else self.m[:, block]
@@ -61,7 +62,11 @@ class LayerTape:
         wrap = products.wrap
         self.dz_wrapped, self.dh_wrapped = wrap(self.dz), wrap(self.dh)
         self.forward: list[tuple[Any, Any, Views]] = [
-            (wrap(z_t), wrap(m[: cell.rows * H]), cell.forward_views(m, m_next, h_prev, h_t, self.scratch[0]))
+            (
+                wrap(z_t),
+                wrap(a[:rows] if cell.apart else m[:rows]),
+                cell.forward_views(a[:rows], m, m_next, h_prev, h_t, self.scratch[0]),
+            )
             for z_t, m, m_next, h_prev, h_t in zip(z, self.m, self.m[1:], h, h[1:], strict=False)
         ]
         self._cell, self._wrap = cell, wrap
@@ -98,10 +103,12 @@ class Tape:
         self.T, self.x, self.cell, self.products = T, signals[:T, :F], cell, products
         self.chunk = min(T, max(1, CHUNK // (cell.blocks * sum(sizes) * B)))
         self.layers: list[LayerTape] = []
+        # shared by all layers and steps, so that it stays in cache
+        a: Array = np.zeros((cell.rows * max(sizes), B), dtype)
         start = 0
         for layer, (H, end) in enumerate(zip(sizes, ends[1:], strict=True)):
             z, h = signals[layer : layer + T, start:end], signals[layer : layer + T + 1, end - H : end]
-            self.layers.append(LayerTape(cell, z, h, self.chunk, products))
+            self.layers.append(LayerTape(cell, z, h, self.chunk, products, a))
             start = end - H
         self.forward = list(zip(*(layer.forward for layer in self.layers), strict=True))
         self.head = Head(network, parameters.views, signals[len(sizes) :, ends[-2] :], self.x)

@@ -119,6 +119,9 @@ class TorchEngine:
         self._differentiate(loss)
         return float(loss.detach())
 
+    def compile(self) -> None:
+        """Its kernels are compiled."""
+
     def input_gradients(self, batch: Batch) -> tuple[Array, Array]:
         """Return dL/d inputs ``(N, T, F)`` and dL/d initial state ``(N, S)``; overwrite ``parameters.gradient``."""
         self._fetch()

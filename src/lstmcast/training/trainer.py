@@ -24,6 +24,9 @@ from lstmcast.training.settings import TrainingSettings
 
 # a loss this many times the first one, or the targets' mean square, has left for good
 DIVERGED = 1e4
+# numbers of state computed in training until compiling pays: those of some five seconds on one core, for it takes one
+# and saves a quarter of the rest. A step of a layer takes as long as it takes for CALLS more.
+PAYS, CALLS = 10**8, 300
 
 
 class Diverged(Exception):  # noqa: N818  (an expected event)
@@ -59,10 +62,12 @@ class Closure:
 
     Attributes:
         first: loss and norm of the gradient of the first evaluation.
+        evaluations: how many there were.
     """
 
     def __init__(self, trainer: Trainer, batch: Batch, stop: Callable[[], bool]) -> None:
         self.first: tuple[float, float] | None = None
+        self.evaluations = 0
         self._trainer, self._batch, self._stop = trainer, batch, stop
 
     def __call__(self) -> float:
@@ -88,6 +93,7 @@ class Closure:
     def trial(self) -> float:
         """Return the loss, whatever it is; write its gradient."""
         self.pause()
+        self.evaluations += 1
         return self._trainer.engine.loss_and_gradient(self._batch)
 
     def curvature(self) -> Array:
@@ -134,6 +140,9 @@ class Trainer:
         self.stage = stage
         # steps of the stages before this one
         self.before = 0
+        # numbers of state that all these steps have computed, and whether the engine has been told that they are many
+        self.computed = 0
+        self._compiled = False
         self.best: float | None = None
         self.steps = training.steps or (
             training.epochs * sampler.batches_per_epoch if training.epochs and sampler.batches_per_epoch else None
@@ -179,8 +188,13 @@ class Trainer:
             Diverged: if the loss or gradient is not finite or out of sight; the step is undone.
             Stopped: if ``stop`` says so within the step; the step is undone.
         """
+        # between steps alone, and remembered with them: a training that is resumed computes the same to the bit
+        if self.computed >= PAYS and not self._compiled:
+            self._compiled = True
+            self.engine.compile()
         before = self._undo_point()
-        closure = Closure(self, self._fed(self._kept or self._draw()), stop)
+        batch = self._fed(self._kept or self._draw())
+        closure = Closure(self, batch, stop)
         group = self._optimizer.param_groups[0]
         scheduled = group["lr"]
         group["lr"] = learning_rate = scheduled * self._rate_factor
@@ -199,6 +213,8 @@ class Trainer:
             self._lowest = loss, before[0]
         self._schedule.step()
         self.step += 1
+        N, T, _ = batch.inputs.shape
+        self.computed += closure.evaluations * T * sum(CALLS + N * H for H in self.engine.network.hidden_sizes)
         if self._average is not None and self._training.weight_average:
             self._average += (1 - self._training.weight_average) * (self._values - self._average)
         return self._validated(Record(self.total, loss, norm, learning_rate, stage=self.stage or None))
@@ -230,7 +246,7 @@ class Trainer:
             self._values[:] = before._values
         if self._average is not None:
             self._average[:] = self._values
-        self.before, self.best = before.total, before.best
+        self.before, self.computed, self.best = before.total, before.computed, before.best
 
     def _draw(self) -> Batch:
         batch, training, random = self._sampler.next(), self._training, self._random
@@ -367,6 +383,7 @@ class Trainer:
         facts = {
             "step": self.step,
             "before": self.before,
+            "computed": self.computed,
             "best": self.best,
             "reference": self._reference,
             "waited": self.waited,
@@ -428,6 +445,7 @@ class Trainer:
     def _restore(self, checkpoint: Checkpoint) -> None:
         facts, arrays = checkpoint.facts, checkpoint.arrays
         self.step, self.before, self.best = facts["step"], facts["before"], facts["best"]
+        self.computed = facts["computed"]
         self._milestone, self.retried = facts["milestone"], facts["retried"]
         self._reference, self.waited, self._limit = facts["reference"], facts["waited"], facts["limit"]
         self._lowest = None if facts["lowest"] is None else (facts["lowest"], arrays["lowest"])

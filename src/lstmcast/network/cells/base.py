@@ -30,8 +30,8 @@ def one_and_half(dtype: np.dtype[Any]) -> tuple[Array, Array]:
 class Cell(Protocol):
     """One kind of recurrent cell.
 
-    A step's memory m is ``(blocks H, B)``; the product with W fills its first ``rows`` blocks. Its local
-    derivatives d have the same blocks.
+    A step's memory m is ``(blocks H, B)``; the product with W fills its first ``rows`` blocks, if it does not go to an
+    array apart. Its local derivatives d have the same blocks.
 
     Attributes:
         torch_name: the cell is ``torch.nn.<torch_name>Cell``, its fused stack ``torch.nn.<torch_name>``.
@@ -44,7 +44,7 @@ class Cell(Protocol):
         blocks: blocks of H rows in m.
         carry: the block of m with c', and of d with what `backward` passes on to the step before other than
             through a: dL/dc', or a part of dL/dh' if there is no c. None if there is neither.
-        compiles: ``compiled.py`` has its passes as loops.
+        apart: whether the product with W goes to an array of its own, the same for all steps, and not to m.
     """
 
     torch_name: str
@@ -56,7 +56,7 @@ class Cell(Protocol):
     sigmoids: int
     blocks: int
     carry: int | None
-    compiles: bool
+    apart: bool
 
     def pack(self, w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array) -> Array:
         """Return W, ``(rows H, D + 1 + H)``, from torch's parameters."""
@@ -66,8 +66,17 @@ class Cell(Protocol):
         """Write the parameters' gradients, given W's: the transpose of `pack`."""
         ...
 
-    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
-        """Return what `forward` works on, given the memory of this step and the next, and ``(2H, B)`` of scratch."""
+    def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
+        """Return what `forward` works on.
+
+        Args:
+            a: the array apart, ``(rows H, B)``.
+            m: the memory of this step.
+            m_next: that of the next.
+            h_prev: the state before the step.
+            h: the state after it.
+            scratch: ``(3H, B)`` to use.
+        """
         ...
 
     def forward(self, views: Views) -> None:

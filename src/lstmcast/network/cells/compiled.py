@@ -1,36 +1,105 @@
-"""The passes of LSTM and GRU as loops that numba compiles: the bytes of ``lstm.py`` and ``gru.py``, sooner.
+"""The passes of LSTM and GRU as loops that numba compiles: the mathematics of ``lstm.py`` and ``gru.py``, sooner.
 
-NumPy goes through the blocks of a step once for every operation, a loop once for all of them. Each number is rounded
-as there, for nothing is reordered (no ``fastmath``); tanh stays NumPy's, which is vectorised. The numbers of equations
-are those of the two files, as are the sources.
+NumPy goes through the blocks of a step once for every operation, a loop once for all of them. And where NumPy looks
+tanh up in a table, number by number, a loop computes an exponential without tables or branches, for as many numbers
+at once as the processor's registers hold. Results differ from NumPy's in their last bits. The numbers of equations are
+those of the two files, as are the sources.
 """
 
 from __future__ import annotations
 
-from numba import njit
+from collections.abc import Callable
+from math import factorial, log
+from typing import Any
+
+import numpy as np
+from numba import njit, types
 from numba.core.dispatcher import Dispatcher
-from numpy import multiply, tanh
+from numba.extending import overload
 
 from lstmcast.arrays import Array
 from lstmcast.network.cells import CellName
 from lstmcast.network.cells.base import Cell, Views
 from lstmcast.network.cells.gru import GRU
 from lstmcast.network.cells.lstm import LSTM
+from lstmcast.network.cells.rnn import RNN
 
 # compiled anew in each process: code in a file can be damaged, or another machine's, and nothing would notice
-loop = njit(error_model="numpy")
+loop = njit(error_model="numpy", fastmath={"contract"})
+
+
+def expm1(x: Any) -> Any:
+    """exp(x) - 1, of a number in a loop."""
+    raise NotImplementedError
+
+
+@overload(expm1, jit_options={"fastmath": {"contract"}})
+def _expm1(x: Any) -> Callable[[Any], Any]:
+    """Write exp(x) - 1 = 2^n (exp(r) - 1) + 2^n - 1 for one type, with x = n ln 2 + r and |r| <= ln 2 / 2.
+
+    It is off by two units in the last place at most, also where x is small. Beyond ±``limit`` it stays as there.
+
+    Source: W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980, chapter 6; ln 2 in two parts,
+    of which n times the first is exact, as in https://www.netlib.org/fdlibm/s_expm1.c and in the Cephes library.
+    """
+    double = x == types.float64
+    real: Any = np.float64 if double else np.float32
+    integer: Any = np.int64 if double else np.int32
+    ln2 = [6.93147180369123816490e-01, 1.90821492927058770002e-10] if double else [0.693359375, -2.12194440e-4]
+    ln2_high, ln2_low = map(real, ln2)
+    limit, per_ln2, one, info = real(700 if double else 87), real(1 / log(2)), real(1), np.finfo(real)
+    # a sum with this number is rounded to an integer, which stands in its last bits
+    shifter, mantissa = real(1.5 * 2**info.nmant), info.nmant
+    exponent_of_one = integer(one.view(integer))
+    # Taylor's series: the first term left out is below half a unit in the last place
+    c = tuple(real(1 / factorial(k)) for k in range(14))
+
+    def compute(x: Any) -> Any:
+        x = max(min(x, limit), -limit)
+        shifted = x * per_ln2 + shifter
+        n = shifted - shifter
+        r = (x - n * ln2_high) - n * ln2_low
+        r2 = r * r
+        r4 = r2 * r2
+        # in parts that do not wait for each other
+        series = c[6] + c[7] * r
+        if double:
+            series += r2 * (c[8] + c[9] * r) + r4 * ((c[10] + c[11] * r) + r2 * (c[12] + c[13] * r))
+        series = (c[2] + c[3] * r) + r2 * (c[4] + c[5] * r) + r4 * series
+        power = integer((real(shifted).view(integer) << mantissa) + exponent_of_one).view(real)
+        return power * (r + r2 * series) + (power - one)
+
+    return compute
 
 
 @loop
-def _lstm_gates(m: Array, c: Array) -> None:
-    """(1) o, i, f from tanh(a/2), and (2) c, to ``c`` (H, B), of a step's memory ``m`` (6H, B)."""
-    one, half = m.dtype.type(1), m.dtype.type(0.5)
-    m, to_c = m.reshape(6, -1), c.reshape(-1)
+def _sigmoid(half: Any) -> Any:
+    """σ(a) = 1 / (1 + exp(-a)) of a/2."""
+    two = type(half)(2)
+    return type(half)(1) / (two + expm1(-two * half))
+
+
+@loop
+def _tanh(x: Any) -> Any:
+    """tanh(x) = (exp(2x) - 1) / (exp(2x) + 1)."""
+    two = type(x)(2)
+    e = expm1(two * x)
+    return e / (e + two)
+
+
+@loop
+def _lstm_forward(a: Array, m: Array, c: Array, h: Array) -> None:
+    """(1), (2), (3) of a step's memory ``m`` (6H, B), to ``c`` and ``h`` (H, B)."""
+    a, m, to_c, to_h = a.reshape(4, -1), m.reshape(6, -1), c.reshape(-1), h.reshape(-1)
     for k in range(len(to_c)):
-        m[0, k] = (m[0, k] + one) * half
-        m[1, k] = (m[1, k] + one) * half
-        m[2, k] = (m[2, k] + one) * half
-        to_c[k] = m[1, k] * m[3, k] + m[2, k] * m[4, k]
+        i, f, g = _sigmoid(a[1, k]), _sigmoid(a[2, k]), _tanh(a[3, k])
+        m[1, k], m[2, k], m[3, k] = i, f, g
+        to_c[k] = i * g + f * m[4, k]
+    # apart, for one number's exponential would wait for another's
+    for k in range(len(to_c)):
+        o, tanh_c = _sigmoid(a[0, k]), _tanh(to_c[k])
+        m[0, k], m[5, k] = o, tanh_c
+        to_h[k] = o * tanh_c
 
 
 @loop
@@ -52,24 +121,18 @@ def _lstm_backward(t: int, memory: Array, d: Array, carry: Array, dh: Array, dc:
 
 
 @loop
-def _gru_gates(m: Array) -> None:
-    """(1) r, z from tanh(a/2), and (2) n's pre-activation u + r * v, of a step's memory ``m`` (5H, B)."""
-    one, half = m.dtype.type(1), m.dtype.type(0.5)
-    m = m.reshape(5, -1)
-    for k in range(m.shape[1]):
-        m[0, k] = (m[0, k] + one) * half
-        m[1, k] = (m[1, k] + one) * half
-        m[2, k] += m[0, k] * m[3, k]
-
-
-@loop
-def _gru_state(m: Array, h_prev: Array, h: Array) -> None:
-    """(3) h = n + z * (h' - n), of ``m`` (5H, B), ``h`` and ``h_prev`` (H, B), which is kept in m's free block."""
-    m, before, to_h = m.reshape(5, -1), h_prev.reshape(-1), h.reshape(-1)
-    for k in range(m.shape[1]):
-        n = m[2, k]
-        m[4, k] = before[k]
-        to_h[k] = (before[k] - n) * m[1, k] + n
+def _gru_forward(a: Array, m: Array, h_prev: Array, h: Array) -> None:
+    """(1), (2), (3) of a step's memory ``m`` (5H, B), to ``h`` (H, B); ``h_prev`` is kept in m's free block."""
+    a, m, before, to_h = a.reshape(4, -1), m.reshape(5, -1), h_prev.reshape(-1), h.reshape(-1)
+    for k in range(len(to_h)):
+        r, z, v = _sigmoid(a[0, k]), _sigmoid(a[1, k]), a[3, k]
+        m[0, k], m[1, k], m[3, k] = r, z, v
+        m[2, k] = a[2, k] + r * v
+    # apart, for one number's exponential would wait for another's
+    for k in range(len(to_h)):
+        n = _tanh(m[2, k])
+        m[2, k], m[4, k] = n, before[k]
+        to_h[k] = n + m[1, k] * (before[k] - n)
 
 
 @loop
@@ -91,22 +154,27 @@ def _gru_backward(t: int, memory: Array, d: Array, carry: Array, dh: Array) -> N
         d[4, k] = z * dh_k
 
 
+@loop
+def _rnn_forward(a: Array, h: Array) -> None:
+    """(1) of a step's pre-activations ``a`` to ``h``, both (H, B)."""
+    a, to_h = a.reshape(-1), h.reshape(-1)
+    for k in range(len(to_h)):
+        to_h[k] = _tanh(a[k])
+
+
 class CompiledLSTM(LSTM):
     """The LSTM, in float32 or float64."""
 
-    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
+    apart = True
+
+    def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
         """Cut the blocks out of m; c goes to the next step's c'."""
         H = len(h)
-        return m, m[: 4 * H], m_next[4 * H : 5 * H], m[5 * H :], m[:H], h
+        return a, m, m_next[4 * H : 5 * H], h
 
     def forward(self, views: Views) -> None:
         """Leave the gates in the place of the pre-activations."""
-        m, a, c, tanh_c, o, h = views
-        tanh(a, a)
-        _lstm_gates(m, c)
-        # (3) h = o * tanh(c)
-        tanh(c, tanh_c)
-        multiply(o, tanh_c, h)
+        _lstm_forward(*views)
 
     def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
         """Leave it to `backward`, which reads m anyway."""
@@ -124,18 +192,15 @@ class CompiledLSTM(LSTM):
 class CompiledGRU(GRU):
     """The GRU, in float32 or float64."""
 
-    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
-        """Cut the blocks out of m."""
-        H = len(h)
-        return m, m[: 2 * H], m[2 * H : 3 * H], h_prev, h
+    apart = True
+
+    def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
+        """Return the arrays themselves."""
+        return a, m, h_prev, h
 
     def forward(self, views: Views) -> None:
         """Leave r, z, n, v in the place of the pre-activations."""
-        m, r_z, n, h_prev, h = views
-        tanh(r_z, r_z)
-        _gru_gates(m)
-        tanh(n, n)
-        _gru_state(m, h_prev, h)
+        _gru_forward(*views)
 
     def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
         """Leave it to `backward`, which reads m anyway."""
@@ -149,7 +214,21 @@ class CompiledGRU(GRU):
         _gru_backward(t, *views)
 
 
-COMPILED: dict[CellName, Cell] = {"lstm": CompiledLSTM(), "gru": CompiledGRU()}
+class CompiledRNN(RNN):
+    """The RNN, in float32 or float64: its way back is one operation a step already."""
 
-if not isinstance(_lstm_gates, Dispatcher):
+    apart = True
+
+    def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
+        """Return a and h."""
+        return a, h
+
+    def forward(self, views: Views) -> None:
+        """Leave h."""
+        _rnn_forward(*views)
+
+
+COMPILED: dict[CellName, Cell] = {"lstm": CompiledLSTM(), "gru": CompiledGRU(), "rnn": CompiledRNN()}
+
+if not isinstance(_lstm_forward, Dispatcher):
     raise ImportError("NUMBA_DISABLE_JIT is set: loops that are not compiled would take very long")

@@ -27,7 +27,7 @@ class GRU:
     sigmoids = 2
     blocks = 5
     carry: int | None = 4
-    compiles = True
+    apart = False
 
     def pack(self, w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array) -> Array:
         """(0) a = W [x; 1; h'], the rows of u blind to h', the rows of v blind to x."""
@@ -51,7 +51,7 @@ class GRU:
         db_hh[: 2 * H] = dW[: 2 * H, D]
         db_hh[2 * H :] = dW[3 * H :, D]
 
-    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
+    def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
         """Cut the blocks out of m."""
         H = len(h)
         blocks = m[: 2 * H], m[:H], m[H : 2 * H], m[2 * H : 3 * H], m[3 * H : 4 * H]

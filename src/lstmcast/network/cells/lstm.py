@@ -32,9 +32,9 @@ class LSTM(JointWeights):
     sigmoids = 3
     blocks = 6
     carry: int | None = 4
-    compiles = True
+    apart = False
 
-    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
+    def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
         """Cut the blocks out of m; c goes to the next step's c'."""
         H = len(h)
         gates = m[: 4 * H], m[: 3 * H], m[H : 3 * H], m[3 * H : 5 * H]

@@ -25,9 +25,9 @@ class RNN(JointWeights):
     sigmoids = 0
     blocks = 1
     carry: int | None = None
-    compiles = False  # there is nothing between its tanh and its products
+    apart = False
 
-    def forward_views(self, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
+    def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
         """Return a and h."""
         return m, h
 
