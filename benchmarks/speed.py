@@ -199,6 +199,7 @@ def windows(_threads):
 
     config = load("windowed-sine-tiny", ["training.batch_size=16", "training.loss=every_step", "data.timesteps=10"])
     trainer = make_trainers(config, make_dataset(config))[0]
+    trainer.engine.compile()
     network, parameters = network_and_parameters((1,), "float64")
     inputs, targets = sines(16, 10, "float64")
     cells, slow = Autograd(CellLoop, network, parameters), PerSample(network, parameters)

@@ -6,7 +6,7 @@ import pytest
 
 from lstmcast.network.settings import ModelSettings
 
-FUSED = {"dtype": "float32", "hidden_sizes": [51, 51]}
+FUSED = {"dtype": "float32", "hidden_sizes": [96, 96]}
 
 
 @pytest.mark.parametrize(
@@ -14,11 +14,11 @@ FUSED = {"dtype": "float32", "hidden_sizes": [51, 51]}
     [
         (FUSED, 16, False, "torch"),
         (FUSED, 16, True, "numpy"),
-        (FUSED, 97, False, "numpy"),
+        (FUSED, 17, False, "numpy"),
         (FUSED, None, False, "numpy"),
         (FUSED | {"cell": "gru"}, 16, False, "numpy"),
-        (FUSED | {"hidden_sizes": [51, 50]}, 16, False, "numpy"),
-        (FUSED | {"hidden_sizes": [16]}, 16, False, "numpy"),
+        (FUSED | {"hidden_sizes": [96, 97]}, 16, False, "numpy"),
+        (FUSED | {"hidden_sizes": [95]}, 16, False, "numpy"),
         (FUSED | {"dtype": "float64"}, 16, False, "numpy"),
         (FUSED | {"recompute": True}, 16, False, "numpy"),
         ({"cell": "gru", "hidden_sizes": [512]}, None, False, "torch"),
