@@ -74,8 +74,8 @@ def by_hand(network, parameters, products=None, *, compiled=True):
 def by_default(network, parameters, batch, rollout=False):
     """Return the engine that training takes for batches like this one, and what it is."""
     from lstmcast.network.engine import make_training_engine
+    from lstmcast.network.processes import Processes
     from lstmcast.network.settings import ModelSettings
-    from lstmcast.training.processes import Processes
 
     settings = ModelSettings(hidden_sizes=list(network.hidden_sizes), device="cpu")
     name = settings.faster_engine(str(parameters.values.dtype), len(batch.inputs), rollout=rollout)
@@ -236,22 +236,30 @@ def rollout(_threads):
     from peers import Autograd, CellLoop
 
     from lstmcast.data.batches import Batch
+    from lstmcast.forecasting.rollout import Forecaster
+    from lstmcast.network.processes import Processes
 
     network, parameters = network_and_parameters(HIDDEN, "float64")
     made, cells = by_hand(network, parameters), Autograd(CellLoop, network, parameters)
-    plain = by_hand(network, parameters, compiled=False)
+    plain, shared = by_hand(network, parameters, compiled=False), Processes(made)
     for B in (1, 3, 100):
         inputs, _ = sines(B, 20, "float64")
 
-        def ours(inputs=inputs):
-            return np.stack(list(islice(plain.stream(inputs), 1000)), axis=1)
+        def ours(engine, processes=None, inputs=inputs):
+            return Forecaster(engine, 1, 20, None, processes=processes).rollout(inputs, 1000)
 
         def loop(inputs=inputs):
             with torch.no_grad():
                 return cells.module(torch.from_numpy(inputs), future=999)[:, 19:].numpy()
 
-        np.testing.assert_allclose(ours(), loop(), rtol=1e-8, atol=1e-10)
-        yield f"rollout of 1,000 steps, batch {B}", "s", in_turns({"lstmcast": ours, "P1 nn.LSTMCell": loop}, 5)
+        runs = {
+            "lstmcast": partial(ours, plain),
+            "lstmcast, in training after five seconds": partial(ours, made, shared),
+        }
+        for run in runs.values():
+            np.testing.assert_allclose(run(), loop(), rtol=1e-8, atol=1e-10)
+        yield f"rollout of 1,000 steps, batch {B}", "s", in_turns(runs | {"P1 nn.LSTMCell": loop}, 9)
+    shared.close()
     inputs, targets = sines(16, 270, "float64")
     batch = Batch(inputs, targets, feedback=np.broadcast_to(np.arange(270) >= 20, (16, 270)))
     mine, name = by_default(network, parameters, batch, rollout=True)

@@ -19,6 +19,7 @@ from lstmcast.forecasting.rollout import Forecaster
 from lstmcast.forecasting.tokens import score_tokens
 from lstmcast.network.engine import Engine, EngineName, TrainingEngine, make_engine, make_training_engine
 from lstmcast.network.parameters import Parameters
+from lstmcast.network.processes import Processes, cores
 from lstmcast.training.stages import Stage
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def make_network_engine(
     return make_training_engine(config.engine(stage), network, parameters, device=device, recompute=recompute)
 
 
-def make_forecaster(config: Config, dataset: Dataset, engine: Engine) -> Forecaster:
+def make_forecaster(config: Config, dataset: Dataset, engine: Engine, processes: Processes | None = None) -> Forecaster:
     """Build the forecaster: it asks the network in the way in which it was trained."""
     sliding = dataset.longest if config.last_step_loss else None
     return Forecaster(
@@ -75,6 +76,7 @@ def make_forecaster(config: Config, dataset: Dataset, engine: Engine) -> Forecas
         dataset.covariates,
         dataset.remainder,
         seed=config.seed,
+        processes=processes,
     )
 
 
@@ -101,7 +103,9 @@ def make_sampler(config: Config, dataset: Dataset | Tokens, stage: int = 0) -> S
     )
 
 
-def make_validation(config: Config, dataset: Dataset | Tokens, engine: Engine) -> Callable[[], float] | None:
+def make_validation(
+    config: Config, dataset: Dataset | Tokens, engine: Engine, processes: Processes | None = None
+) -> Callable[[], float] | None:
     """Build the metric of the engine's present parameters on the validation part, if the config asks for one.
 
     Raises:
@@ -114,7 +118,7 @@ def make_validation(config: Config, dataset: Dataset | Tokens, engine: Engine) -
         sequences, classes = dataset.validation, dataset.features
         return lambda: score_tokens(engine, sequences, classes).cross_entropy
     held = dataset.validation
-    forecaster = make_forecaster(config, dataset, engine)
+    forecaster = make_forecaster(config, dataset, engine, processes)
     if settings.metric == "next_step":
         return lambda: next_step_rmse(forecaster, held, np.ones(len(dataset.columns)))
     available = held.rows.shape[1] - held.origin
@@ -161,7 +165,6 @@ def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
         InvalidError: if the sizes of the config and of the data do not fit.
     """
     from lstmcast.training import distributed
-    from lstmcast.training.processes import Processes
     from lstmcast.training.trainer import Trainer
 
     trainers = []
@@ -169,13 +172,14 @@ def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
         with config.placing_errors():
             engine = make_network_engine(config, dataset.features, stage=stage)
             _check_optimizer(stage, engine)
-            sampler, validate = make_sampler(config, dataset, index), make_validation(config, dataset, engine)
-        trained: TrainingEngine = engine
+            several = distributed.processes() == 1 and count_processes(config, stage) > 1
+            processes = Processes(engine, config.model.processes) if several else None
+            sampler = make_sampler(config, dataset, index)
+            validate = make_validation(config, dataset, engine, processes)
+        trained: TrainingEngine = processes or engine
         if distributed.processes() > 1:
             trained = distributed.DataParallel(engine)
             validate = validate and distributed.from_the_first(validate)
-        elif count_processes(config, stage) > 1:
-            trained = Processes(engine, config.model.processes)
         trainers.append(
             Trainer(trained, sampler, stage.optimizer, stage.schedule, stage.training, config.seed, validate, index)
         )
@@ -185,7 +189,6 @@ def make_trainers(config: Config, dataset: Dataset | Tokens) -> list[Trainer]:
 def count_processes(config: Config, stage: Stage) -> int:
     """Return how many processes may share a stage's batches; a GPU is not shared."""
     from lstmcast.training import distributed
-    from lstmcast.training.processes import cores
 
     if distributed.processes() > 1:
         return distributed.processes()

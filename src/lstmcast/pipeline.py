@@ -24,13 +24,13 @@ from lstmcast.errors import ExitCode, InvalidError, NotFoundError
 from lstmcast.forecasting.evaluate import HORIZONS, Evaluation, evaluate
 from lstmcast.forecasting.table import rollout_csv
 from lstmcast.forecasting.tokens import TokenEvaluation, evaluate_tokens
+from lstmcast.network.processes import Processes
 from lstmcast.reports.records import flatten
 from lstmcast.runs import Run
 from lstmcast.stop import StoppedAtOnce, StopRequest
 from lstmcast.trained import TrainedTokens, load_trained, save_trained
 from lstmcast.training import distributed
 from lstmcast.training.checkpoints import Checkpoint
-from lstmcast.training.processes import Processes
 from lstmcast.training.trackers import Tracking, require
 from lstmcast.training.trainer import Outcome, Record, Trainer, fit
 

@@ -18,6 +18,10 @@ from lstmcast.errors import ExitCode
 ECHO = 0.5
 
 
+class Stopped(Exception):  # noqa: N818  (an expected event)
+    """Someone asked to stop within a step."""
+
+
 class StoppedAtOnce(BaseException):
     """A signal came where nothing has to be saved; no ``except Exception`` may take it for a failure."""
 

@@ -23,6 +23,7 @@ from lstmcast.data.time_axis import Step
 from lstmcast.errors import InvalidError, NotFoundError, UsageError
 from lstmcast.forecasting.rollout import Forecaster
 from lstmcast.network.engine import Engine
+from lstmcast.network.processes import Processes, cores
 from lstmcast.runs import Run
 from lstmcast.settings import Section
 from lstmcast.training.checkpoints import Checkpoint
@@ -206,8 +207,11 @@ def _forecaster(config: Config, checkpoint: Checkpoint, path: Path) -> Trained:
         remainder = Remainder(
             Autoregression(tuple(coefficients)), positive("remainder.scale", arrays["remainder.scale"])
         )
+    engine = _engine(config, checkpoint, bins.classes if bins else F)
+    # it may have been trained on another machine
+    count = min(config.model.processes or cores(), cores())
     forecaster = Forecaster(
-        _engine(config, checkpoint, bins.classes if bins else F),
+        engine,
         facts.horizon,
         facts.context,
         facts.sliding,
@@ -215,6 +219,7 @@ def _forecaster(config: Config, checkpoint: Checkpoint, path: Path) -> Trained:
         covariates,
         remainder,
         seed=config.seed,
+        processes=Processes(engine, count) if count > 1 else None,
     )
     return Trained(config, path, facts.columns, scaler, forecaster, step)
 

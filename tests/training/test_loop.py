@@ -9,8 +9,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from lstmcast.stop import Stopped
 from lstmcast.training.optimizers import SGD, Adam
-from lstmcast.training.trainer import Diverged, Stopped, fit
+from lstmcast.training.trainer import Diverged, fit
 
 
 def sgd(rate):

@@ -8,11 +8,12 @@ import json
 import numpy as np
 import pytest
 
+from lstmcast.network.processes import Processes
+from lstmcast.stop import Stopped
 from lstmcast.training import trainer as trainer_module
 from lstmcast.training.checkpoints import Checkpoint
 from lstmcast.training.optimizers import LBFGS, SGD
-from lstmcast.training.processes import Processes
-from lstmcast.training.trainer import Diverged, Stopped
+from lstmcast.training.trainer import Diverged
 
 STEPS = 8
 

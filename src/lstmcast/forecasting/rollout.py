@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import count, islice
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +16,13 @@ from lstmcast.data.categories import Bins, draw, one_hot
 from lstmcast.data.covariates import Covariates
 from lstmcast.errors import InvalidError
 from lstmcast.network.engine import Engine, same
+from lstmcast.network.processes import Processes
 
 # windows evaluated at once: enough to fill the processor, few enough to stay in its cache
 CHUNK = 2048
+# what a process must have to do in a rollout, or it is no help: series, and numbers of state (steps x series x hidden
+# units)
+SERIES, NUMBERS = 16, 500_000
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Forecaster:
         remainder: the linear part of each forecast; the network forecasts what it leaves.
         paths: rollouts drawn at once, if there are classes.
         seed: of the draws.
+        processes: the engine's, to share long rollouts of many series; None: there are none.
     """
 
     engine: Engine
@@ -52,6 +58,7 @@ class Forecaster:
     remainder: Remainder | None = None
     paths: int = 100
     seed: int = 0
+    processes: Processes | None = None
 
     @property
     def least(self) -> int:
@@ -114,7 +121,8 @@ class Forecaster:
         Raises:
             InvalidError: if ``history`` is shorter than the network needs.
         """
-        return (paths.mean(axis=1) for paths in self.stream_paths(history, first))
+        streams = self.stream_paths(history, first)
+        return (paths[:, 0] if self.bins is None else paths.mean(axis=1) for paths in streams)
 
     def stream_paths(self, history: Array, first: int | Array = 0) -> Iterator[Array]:
         """Yield all paths ``(N, paths, F)`` of one step after another, without end; of values there is one.
@@ -169,5 +177,28 @@ class Forecaster:
             inputs[:, -1] = forecast if known is None else np.concatenate([forecast, next(known)], axis=1)
 
     def rollout(self, history: Array, steps: int, first: int | Array = 0) -> Array:
-        """Return the next ``steps`` forecasts ``(N, steps, F)`` after ``history`` (N, T, F) from ``first`` on."""
-        return np.stack(list(islice(self.stream(history, first), steps)), axis=1)
+        """Return the next ``steps`` forecasts ``(N, steps, F)`` after ``history`` (N, T, F) from ``first`` on.
+
+        Raises:
+            InvalidError: if ``history`` is shorter than the network needs.
+        """
+        N, hidden = len(history), sum(self.engine.network.hidden_sizes)
+        if self.processes is None or self.bins is not None:  # draws are of all series at once
+            count = 1
+        else:
+            count = min(self.processes.count, N // SERIES, N * steps * hidden // NUMBERS)
+        if count <= 1:
+            return np.stack(list(islice(self.stream(history, first), steps)), axis=1)
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        del settings["engine"], settings["processes"]
+        firsts = np.broadcast_to(first, N)
+        parts = [slice(N * k // count, N * (k + 1) // count) for k in range(count)]
+        assert self.processes is not None
+        return np.concatenate(
+            self.processes.map(_rollout, [(settings, history[part], steps, firsts[part]) for part in parts])
+        )
+
+
+def _rollout(engine: Engine, settings: dict[str, Any], *arguments: Any) -> Array:
+    """Return a rollout by an engine, in the process that has it."""
+    return Forecaster(engine, **settings).rollout(*arguments)

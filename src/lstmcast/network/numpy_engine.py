@@ -26,7 +26,7 @@ from lstmcast.network.products import NumpyProducts, Products
 from lstmcast.network.tape import LayerTape, Tape
 
 # numbers remembered at once where nothing is differentiated, and on the tape of a rollout: they stay in cache
-PIECE, STREAM = 2**18, 2**16
+PIECE, STREAM = 2**18, 2**17
 # sequences, or bytes of a state, from which on another library's products pay, though its calls take longer
 MANY, LARGE = 32, 8192
 # machine epsilons by which a gradient of compiled passes may differ, of its largest number

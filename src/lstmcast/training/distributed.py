@@ -18,8 +18,8 @@ from torch import Tensor
 
 from lstmcast.data.batches import Batch
 from lstmcast.network.engine import TrainingEngine
-from lstmcast.training.processes import loss_and_gradient_of
-from lstmcast.training.trainer import Stopped
+from lstmcast.network.processes import loss_and_gradient_of
+from lstmcast.stop import Stopped
 
 
 def processes() -> int:

@@ -17,6 +17,7 @@ from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch, Sampler
 from lstmcast.errors import InvalidError
 from lstmcast.network.engine import TrainingEngine
+from lstmcast.stop import Stopped
 from lstmcast.training.checkpoints import Checkpoint, check_like, flatten, unflatten
 from lstmcast.training.optimizers import OptimizerSettings
 from lstmcast.training.schedules import Schedule, ScheduleSettings
@@ -31,10 +32,6 @@ PAYS, CALLS = 10**8, 300
 
 class Diverged(Exception):  # noqa: N818  (an expected event)
     """The loss or the gradient left the finite numbers, or the loss rose out of sight."""
-
-
-class Stopped(Exception):  # noqa: N818  (an expected event)
-    """Someone asked to stop within a step."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from math import factorial, log
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import config, njit, types
+from numba.core.codegen import get_host_cpu_features
 from numba.core.dispatcher import Dispatcher
 from numba.extending import overload
 
@@ -23,6 +24,10 @@ from lstmcast.network.cells.base import Cell, Views
 from lstmcast.network.cells.gru import GRU
 from lstmcast.network.cells.lstm import LSTM
 from lstmcast.network.cells.rnn import RNN
+
+# by default LLVM leaves half of the widest registers idle, lest the processor slow down: the products use them anyway
+if config.CPU_FEATURES is None and "+avx512f" in (features := get_host_cpu_features()):  # type: ignore
+    config.CPU_FEATURES = f"{features},-prefer-256-bit"  # type: ignore[attr-defined]
 
 # compiled anew in each process: code in a file can be damaged, or another machine's, and nothing would notice
 loop = njit(error_model="numpy", fastmath={"contract"})

@@ -18,13 +18,13 @@ import torch
 
 from lstmcast.data.batches import Batch
 from lstmcast.errors import InvalidError
+from lstmcast.network import processes
 from lstmcast.network.description import Network
 from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
+from lstmcast.network.processes import Processes, cores
 from lstmcast.network.torch_engine import TorchEngine
-from lstmcast.training import processes
-from lstmcast.training.processes import Processes, cores
-from lstmcast.training.trainer import Stopped
+from lstmcast.stop import Stopped
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux alone forks safely")
 
@@ -190,7 +190,7 @@ from lstmcast.network.description import Network
 from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
 from lstmcast.network.products import TorchProducts
-from lstmcast.training.processes import Processes
+from lstmcast.network.processes import Processes
 
 network = Network("lstm", 1, (300,), (), 1)
 engine = NumpyEngine(network, Parameters(network, np.dtype("float64")), TorchProducts())

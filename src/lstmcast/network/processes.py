@@ -1,7 +1,7 @@
 """Several cores for one batch: processes forked from this one compute a share of its sequences each.
 
-A step's matrices are too small for threads, but the sequences of a batch meet only in the gradient's sum. Parameters
-and gradients lie in memory that all processes share; only a share of the batch travels.
+A step's matrices are too small for threads, but the sequences of a batch meet only in the gradient's sum, and those of
+a rollout nowhere. Parameters and gradients lie in memory that all processes share; only a share of the batch travels.
 """
 
 from __future__ import annotations
@@ -9,20 +9,23 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
 from lstmcast.arrays import Array, shared_zeros
 from lstmcast.data.batches import Batch
 from lstmcast.errors import InvalidError
 from lstmcast.network.engine import TrainingEngine
-from lstmcast.training.trainer import Stopped
+from lstmcast.stop import Stopped
 
+Result = TypeVar("Result")
 # what a process must have to do, or the journey takes longer than it saves: sequences, and numbers of state
 # (steps x sequences x hidden units)
 SEQUENCES, NUMBERS = 8, 20_000
@@ -34,7 +37,9 @@ def cores() -> int:
     Where torch has threads of its own, or in another program's process, that is one. Only Linux tells the number, and
     forks safely.
     """
-    alone = torch.get_num_threads() > 1 or multiprocessing.parent_process() is not None
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() > 1 if torch else os.environ.get("OMP_NUM_THREADS", "1") != "1"
+    alone = threads or multiprocessing.parent_process() is not None
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") and not alone else 1
 
 
@@ -91,6 +96,27 @@ class Processes:
         count, gradient = self.parts(batch), self.parameters.gradient
         if count == 1:
             return self._engine.loss_and_gradient(batch)
+        losses = self._ask(loss_and_gradient_of, [batch.share(index, count) for index in range(count)])
+        with np.errstate(over="ignore", invalid="ignore"):  # the training loop looks at the loss
+            for _, _, their_gradient in self._others[: count - 1]:
+                gradient += their_gradient
+        return sum(losses)
+
+    @property
+    def count(self) -> int:
+        """How many there may be, this one included."""
+        return self._count or self._cores
+
+    def map(self, task: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]) -> list[Result]:
+        """Return ``task(engine, *each)`` of all arguments, each computed by another process."""
+        try:
+            return self._ask(task, arguments)
+        except (InvalidError, Stopped):  # there is no room for another, or it is gone
+            return [task(self._engine, *each) for each in arguments]
+
+    def _ask(self, task: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]) -> list[Result]:
+        """Return ``task(engine, *each)`` of all arguments: of the first here, of each other in a process of its own."""
+        count = len(arguments)
         try:
             while len(self._others) < count - 1:
                 self._fork()
@@ -99,25 +125,23 @@ class Processes:
             raise InvalidError(
                 f"model.processes: no room for {count} processes: {error.strerror}", "try model.processes=1"
             ) from None
-        others = self._others[: count - 1]
+        channels = [channel for _, channel, _ in self._others[: count - 1]]
         try:
-            for index, (_, channel, _) in enumerate(others, 1):
-                channel.send(batch.share(index, count))
-            loss = loss_and_gradient_of(self._engine, *batch.share(0, count))
-            with np.errstate(over="ignore", invalid="ignore"):  # the training loop looks at the loss
-                for _, channel, their_gradient in others:
-                    their_loss = channel.recv()
-                    if isinstance(their_loss, Exception):
-                        raise their_loss
-                    loss += their_loss
-                    gradient += their_gradient
+            for channel, each in zip(channels, arguments[1:], strict=True):
+                channel.send((task, each))
+            results = [task(self._engine, *arguments[0])]
+            for channel in channels:
+                answer = channel.recv()
+                if isinstance(answer, Exception):
+                    raise answer
+                results.append(answer)
         except (EOFError, ConnectionError):
             self.close()
             raise Stopped("the end of a process that computes a share of each batch") from None
         except BaseException:
             self.close()  # there may be answers under way that no one will ask for
             raise
-        return loss
+        return results
 
     def compile(self) -> None:
         """Let all processes be faster from now on: the others are forked anew."""
@@ -147,9 +171,10 @@ class Processes:
 
 
 def _serve(engine: TrainingEngine, channel: Connection, gradient: Array) -> None:
-    """Compute shares, their gradients to ``gradient``, until the other end is closed."""
-    # OpenMP's threads do not survive a fork, though it waits for them
-    torch.set_num_threads(1)
+    """Compute what is asked for, the gradient to ``gradient``, until the other end is closed."""
+    if torch := sys.modules.get("torch"):
+        # OpenMP's threads do not survive a fork, though it waits for them
+        torch.set_num_threads(1)
     # Ctrl-C and a closed terminal are everybody's: the first process decides when to end
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -159,9 +184,9 @@ def _serve(engine: TrainingEngine, channel: Connection, gradient: Array) -> None
     os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     with suppress(EOFError, OSError):
         while True:
-            share, part = channel.recv()
+            task, arguments = channel.recv()
             try:
-                answer: float | Exception = loss_and_gradient_of(engine, share, part)
+                answer = task(engine, *arguments)
                 gradient[:] = engine.parameters.gradient
             except Exception as error:
                 answer = error
