@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 from dataclasses import replace
 from itertools import islice
 
@@ -13,6 +16,7 @@ from lstmcast.data.batches import Batch
 from lstmcast.data.categories import Bins
 from lstmcast.data.covariates import Covariates
 from lstmcast.errors import InvalidError
+from lstmcast.forecasting import rollout
 from lstmcast.forecasting.baselines import BesidePeriods
 from lstmcast.forecasting.rollout import CHUNK, Forecaster
 from lstmcast.network import numpy_engine
@@ -20,6 +24,7 @@ from lstmcast.network.description import Network
 from lstmcast.network.engine import make_engine
 from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
+from lstmcast.network.processes import Processes
 
 L = 20
 
@@ -288,3 +293,82 @@ class TestRemainder:
     def test_a_history_that_does_not_hold_every_lag_is_refused(self, made, rows):
         with pytest.raises(InvalidError, match=rf"needs {self.ORDER} values to start from, here are {self.ORDER - 1}"):
             made().stream(rows[:, : self.ORDER - 1])
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux alone forks safely")
+class TestProcesses:
+    """Long rollouts of many series are shared among processes, and are what they are without."""
+
+    @pytest.fixture
+    def shared(self, monkeypatch):
+        monkeypatch.setattr(rollout, "SERIES", 1)
+        monkeypatch.setattr(rollout, "NUMBERS", 1)
+        made = []
+
+        def share(forecaster, count=3):
+            made.append(Processes(forecaster.engine, count))
+            return replace(forecaster, processes=made[-1])
+
+        yield share
+        for processes in made:
+            processes.close()
+
+    @pytest.fixture
+    def many(self):
+        return np.random.default_rng(2).standard_normal((7, L, 2))
+
+    def test_each_series_has_its_own_forecast(self, forecaster, shared, many):
+        ours = shared(forecaster)
+        for _ in range(2):
+            close(ours.rollout(many, 9), forecaster.rollout(many, 9))
+        assert len(ours.processes._others) == 2
+        # the others follow the parameters
+        shared_values = Parameters(forecaster.engine.network, shared=True)
+        shared_values.values[:] = forecaster.engine.parameters.values
+        alone = replace(forecaster, engine=NumpyEngine(forecaster.engine.network, shared_values))
+        ours = shared(alone)
+        before = ours.rollout(many, 9)
+        shared_values.values *= 2
+        close(ours.rollout(many, 9), alone.rollout(many, 9))
+        assert not np.allclose(before, ours.rollout(many, 9))
+
+    def test_each_series_has_its_own_time(self, make_forecaster, shared, many):
+        covariates = Covariates(np.array([5.0, 7.3]), 3.0, False, np.ones((4, 2)), np.array([0.5, 2.0]))
+        whole = replace(make_forecaster(2), covariates=covariates, remainder=Remainder.fit(3, many))
+        first = np.arange(7) * 2
+        close(shared(whole).rollout(many, 9, first), whole.rollout(many, 9, first))
+
+    def test_draws_are_not_shared(self, categorical, shared, many):
+        forecaster = categorical()
+        ours = shared(forecaster)
+        np.testing.assert_array_equal(ours.rollout(many[..., :1], 3), forecaster.rollout(many[..., :1], 3))
+        assert not ours.processes._others
+
+    @pytest.mark.parametrize(("name", "value"), [("SERIES", 4), ("NUMBERS", 9 * 7 * 4)])
+    def test_little_work_is_not_shared(self, make_forecaster, shared, many, monkeypatch, name, value):
+        ours = shared(make_forecaster(2))
+        monkeypatch.setattr(rollout, name, value)
+        ours.rollout(many, 9)
+        assert not ours.processes._others
+        monkeypatch.setattr(rollout, name, value // 2)
+        ours.rollout(many, 9)
+        assert len(ours.processes._others) == (1 if name == "NUMBERS" else 2)
+
+    def test_the_forecast_comes_though_another_process_is_killed_or_cannot_be(
+        self, make_forecaster, shared, many, monkeypatch
+    ):
+        forecaster = make_forecaster(2)
+        ours, expected = shared(forecaster), forecaster.rollout(many, 9)
+        ours.rollout(many, 9)
+        os.kill(ours.processes._others[0][0].pid, signal.SIGKILL)
+        close(ours.rollout(many, 9), expected)
+
+        def full():
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+        monkeypatch.setattr(os, "fork", full)
+        close(shared(forecaster).rollout(many, 9), expected)
+
+    def test_too_short_a_history_is_said_to_be(self, make_forecaster, shared, many):
+        with pytest.raises(InvalidError, match="needs 5 values to start from, here are 4"):
+            shared(make_forecaster(2, sliding=5)).rollout(many[:, :4], 9)
