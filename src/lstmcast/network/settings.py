@@ -28,7 +28,8 @@ class ModelSettings(Section):
         None,
         gt=0,
         le=1024,
-        description="that share each training batch; null: as many as there are cores and work for them (Linux)",
+        description="that share each training batch and long rollouts of many series; null: as many as there are cores"
+        " and work for them (Linux)",
     )
     recompute: bool = Field(
         False,

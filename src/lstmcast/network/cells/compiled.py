@@ -1,9 +1,9 @@
-"""The passes of LSTM and GRU as loops that numba compiles: the mathematics of ``lstm.py`` and ``gru.py``, sooner.
+"""The cells' passes as loops that numba compiles: the mathematics of ``lstm.py``, ``gru.py`` and ``rnn.py``, sooner.
 
-NumPy goes through the blocks of a step once for every operation, a loop once for all of them. And where NumPy looks
-tanh up in a table, number by number, a loop computes an exponential without tables or branches, for as many numbers
-at once as the processor's registers hold. Results differ from NumPy's in their last bits. The numbers of equations are
-those of the two files, as are the sources.
+NumPy goes through the blocks of a step once for every operation, a loop once or twice for all of them. And where
+NumPy's tanh looks up a table, a loop computes an exponential without tables or branches, for as many numbers at once as
+the processor's registers hold. Results differ from NumPy's in their last bits. The numbers of equations are those of the
+three files, as are the sources.
 """
 
 from __future__ import annotations
