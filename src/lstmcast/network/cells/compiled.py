@@ -2,8 +2,8 @@
 
 NumPy goes through the blocks of a step once for every operation, a loop once or twice for all of them. And where
 NumPy's tanh looks up a table, a loop computes an exponential without tables or branches, for as many numbers at once as
-the processor's registers hold. Results differ from NumPy's in their last bits. The numbers of equations are those of the
-three files, as are the sources.
+the processor's registers hold. Results differ from NumPy's in their last bits. The numbers of equations are those of
+the three files, as are the sources.
 """
 
 from __future__ import annotations
