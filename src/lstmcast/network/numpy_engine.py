@@ -97,7 +97,7 @@ class NumpyEngine:
     def compile(self) -> None:
         """Change to the cell's compiled passes, if they can be had and give the same on a trial, but for rounding."""
         dtype, network = self.parameters.values.dtype, Network(self.network.cell, 1, (5, 5), (), 1)
-        if dtype.kind != "f":
+        if dtype.kind != "f" or not self._cell.compiles:
             return
         parameters, random = Parameters(network, dtype), np.random.default_rng(0)
         parameters.initialize(network, random)

@@ -45,6 +45,7 @@ class Cell(Protocol):
         carry: the block of m with c', and of d with what `backward` passes on to the step before other than
             through a: dL/dc', or a part of dL/dh' if there is no c. None if there is neither.
         apart: whether the product with W goes to an array of its own, the same for all steps, and not to m.
+        compiles: ``compiled.py`` has its passes as loops.
     """
 
     torch_name: str
@@ -57,6 +58,7 @@ class Cell(Protocol):
     blocks: int
     carry: int | None
     apart: bool
+    compiles: bool
 
     def pack(self, w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array) -> Array:
         """Return W, ``(rows H, D + 1 + H)``, from torch's parameters."""

@@ -1,9 +1,9 @@
-"""The cells' passes as loops that numba compiles: the mathematics of ``lstm.py``, ``gru.py`` and ``rnn.py``, sooner.
+"""The passes of LSTM and GRU as loops that numba compiles: the mathematics of ``lstm.py`` and ``gru.py``, sooner.
 
 NumPy goes through the blocks of a step once for every operation, a loop once or twice for all of them. And where
 NumPy's tanh looks up a table, a loop computes an exponential without tables or branches, for as many numbers at once as
 the processor's registers hold. Results differ from NumPy's in their last bits. The numbers of equations are those of
-the three files, as are the sources.
+the two files, as are the sources.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from lstmcast.network.cells import CellName
 from lstmcast.network.cells.base import Cell, Views
 from lstmcast.network.cells.gru import GRU
 from lstmcast.network.cells.lstm import LSTM
-from lstmcast.network.cells.rnn import RNN
 
 # by default LLVM leaves half of the widest registers idle, lest the processor slow down: the products use them anyway
 if config.CPU_FEATURES is None and "+avx512f" in (features := get_host_cpu_features()):  # type: ignore
@@ -159,14 +158,6 @@ def _gru_backward(t: int, memory: Array, d: Array, carry: Array, dh: Array) -> N
         d[4, k] = z * dh_k
 
 
-@loop
-def _rnn_forward(a: Array, h: Array) -> None:
-    """(1) of a step's pre-activations ``a`` to ``h``, both (H, B)."""
-    a, to_h = a.reshape(-1), h.reshape(-1)
-    for k in range(len(to_h)):
-        to_h[k] = _tanh(a[k])
-
-
 class CompiledLSTM(LSTM):
     """The LSTM, in float32 or float64."""
 
@@ -219,21 +210,7 @@ class CompiledGRU(GRU):
         _gru_backward(t, *views)
 
 
-class CompiledRNN(RNN):
-    """The RNN, in float32 or float64: its way back is one operation a step already."""
-
-    apart = True
-
-    def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
-        """Return a and h."""
-        return a, h
-
-    def forward(self, views: Views) -> None:
-        """Leave h."""
-        _rnn_forward(*views)
-
-
-COMPILED: dict[CellName, Cell] = {"lstm": CompiledLSTM(), "gru": CompiledGRU(), "rnn": CompiledRNN()}
+COMPILED: dict[CellName, Cell] = {"lstm": CompiledLSTM(), "gru": CompiledGRU()}
 
 if not isinstance(_lstm_forward, Dispatcher):
     raise ImportError("NUMBA_DISABLE_JIT is set: loops that are not compiled would take very long")

@@ -28,6 +28,7 @@ class GRU:
     blocks = 5
     carry: int | None = 4
     apart = False
+    compiles = True
 
     def pack(self, w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array) -> Array:
         """(0) a = W [x; 1; h'], the rows of u blind to h', the rows of v blind to x."""

@@ -33,6 +33,7 @@ class LSTM(JointWeights):
     blocks = 6
     carry: int | None = 4
     apart = False
+    compiles = True
 
     def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
         """Cut the blocks out of m; c goes to the next step's c'."""

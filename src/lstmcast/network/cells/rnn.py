@@ -26,6 +26,7 @@ class RNN(JointWeights):
     blocks = 1
     carry: int | None = None
     apart = False
+    compiles = False  # there is little between its products, and tanh alone is no faster
 
     def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
         """Return a and h."""
