@@ -19,7 +19,7 @@ from lstmcast.forecasting.rollout import Forecaster
 from lstmcast.forecasting.tokens import score_tokens
 from lstmcast.network.engine import Engine, EngineName, TrainingEngine, make_engine, make_training_engine
 from lstmcast.network.parameters import Parameters
-from lstmcast.network.processes import Processes, cores
+from lstmcast.network.processes import Processes, count_of
 from lstmcast.training.stages import Stage
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def make_network_engine(
     if network.size > MAX_PARAMETERS:
         raise InvalidError(f"model: {network.size:,} parameters; at most {MAX_PARAMETERS:,} are trained")
     stage = stage or config.stages[-1]
-    parameters = Parameters(network, np.dtype(stage.dtype), shared=engine is None)
+    parameters = Parameters(network, np.dtype(stage.dtype), shared=True)
     parameters.initialize(network, np.random.default_rng([config.seed, 0]))
     if engine is not None:
         return make_engine(engine, network, parameters)
@@ -197,7 +197,7 @@ def count_processes(config: Config, stage: Stage) -> int:
 
         if find_device(config.model.device).type != "cpu":
             return 1
-    return config.model.processes or cores()
+    return count_of(config.model.processes)
 
 
 def dump_config(config: Config) -> str:

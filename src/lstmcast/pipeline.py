@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -332,14 +333,19 @@ class Training:
 def fingerprint(processes: int) -> str:
     """Return a checksum of how this machine and its libraries round: what decides the last bits of a training.
 
-    Sums over a batch depend on how many ``processes`` may share it.
+    Sums and products depend on how many ``processes`` may share them, and long trainings on the compiler.
     """
     import torch
 
     x = np.linspace(-3, 3, 4096).reshape(64, 64)
     parts = [function(x.astype(dtype)) for dtype in ("float64", "float32") for function in (np.tanh, np.exp, np.sin)]
     parts += [part @ part for part in parts]
-    digest = hashlib.sha256(f"{torch.__version__} {processes}".encode())
+    try:
+        compiler = version("numba")
+    except PackageNotFoundError:
+        compiler = ""
+    switches = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_"))
+    digest = hashlib.sha256(f"{torch.__version__} {processes} {compiler} {switches}".encode())
     for part in parts:
         digest.update(part.tobytes())
         digest.update((torch.from_numpy(part) @ torch.from_numpy(part).sigmoid()).numpy().tobytes())

@@ -23,7 +23,7 @@ from lstmcast.data.time_axis import Step
 from lstmcast.errors import InvalidError, NotFoundError, UsageError
 from lstmcast.forecasting.rollout import Forecaster
 from lstmcast.network.engine import Engine
-from lstmcast.network.processes import Processes, cores
+from lstmcast.network.processes import Processes
 from lstmcast.runs import Run
 from lstmcast.settings import Section
 from lstmcast.training.checkpoints import Checkpoint
@@ -208,8 +208,6 @@ def _forecaster(config: Config, checkpoint: Checkpoint, path: Path) -> Trained:
             Autoregression(tuple(coefficients)), positive("remainder.scale", arrays["remainder.scale"])
         )
     engine = _engine(config, checkpoint, bins.classes if bins else F)
-    # it may have been trained on another machine
-    count = min(config.model.processes or cores(), cores())
     forecaster = Forecaster(
         engine,
         facts.horizon,
@@ -219,7 +217,8 @@ def _forecaster(config: Config, checkpoint: Checkpoint, path: Path) -> Trained:
         covariates,
         remainder,
         seed=config.seed,
-        processes=Processes(engine, count) if count > 1 else None,
+        # in as many parts as in training, on whatever machine: the last bits hang on it
+        processes=Processes(engine, config.model.processes, strict=False),
     )
     return Trained(config, path, facts.columns, scaler, forecaster, step)
 

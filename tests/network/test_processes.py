@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -82,6 +83,11 @@ def test_all_processes_change_to_compiled_passes():
     together.compile()
     assert together.loss_and_gradient(batch) == pytest.approx(plain, rel=1e-13)
     assert children().isdisjoint(first)
+    # there is nothing more to compile
+    engine.compile = lambda: False
+    first = children()
+    together.compile()
+    assert children() == first
     together.close()
 
 
@@ -161,6 +167,47 @@ def test_an_error_in_another_process_is_raised_here_and_leaves_nothing_behind(mo
     # no answer to the last question is taken for one to this
     assert together.loss_and_gradient(batch) == pytest.approx(expected, rel=1e-13)
     together.close()
+
+
+def lost(_engine):
+    if multiprocessing.parent_process():
+        raise ConnectionError("the task's own")
+
+
+def test_an_error_of_the_task_is_no_lost_process():
+    together = Processes(make(NumpyEngine)[0], 2)
+    with pytest.raises(ConnectionError, match="the task's own"):
+        together.map(lost, [(), ()])
+    together.close()
+
+
+ENDLESS = """
+import os, sys, time
+from lstmcast.network.description import Network
+from lstmcast.network.numpy_engine import NumpyEngine
+from lstmcast.network.parameters import Parameters
+from lstmcast.network.processes import Processes
+
+def work(engine, forever):
+    print(os.getpid(), flush=True)
+    begun = time.monotonic()
+    while forever and time.monotonic() < begun + 60:
+        pass
+    time.sleep(60)
+
+network = Network("lstm", 1, (3,), (), 1)
+Processes(NumpyEngine(network, Parameters(network, shared=True)), 2).map(work, [(False,), (True,)])
+"""
+
+
+def test_a_process_ends_with_the_first_one_in_the_middle_of_its_work():
+    with subprocess.Popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, text=True) as first:
+        others = {int(first.stdout.readline()) for _ in range(2)} - {first.pid}
+        assert len(others) == 1
+        first.kill()
+        # the other holds its output open as long as it lives
+        assert select.select([first.stdout], [], [], 30)[0]
+        assert first.stdout.read() == ""
 
 
 def test_a_system_without_room_for_a_process_is_said_to_have_none(monkeypatch):

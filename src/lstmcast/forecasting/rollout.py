@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
-from itertools import count, islice
+from dataclasses import dataclass
+from itertools import count, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,6 @@ from lstmcast.network.processes import Processes
 
 # windows evaluated at once: enough to fill the processor, few enough to stay in its cache
 CHUNK = 2048
-# what a process must have to do in a rollout, or it is no help: series, and numbers of state (steps x series x hidden
-# units)
-SERIES, NUMBERS = 16, 500_000
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Forecaster:
         remainder: the linear part of each forecast; the network forecasts what it leaves.
         paths: rollouts drawn at once, if there are classes.
         seed: of the draws.
-        processes: the engine's, to share long rollouts of many series; None: there are none.
+        processes: this engine's, to share long rollouts of many series; None: there are none.
     """
 
     engine: Engine
@@ -182,21 +179,16 @@ class Forecaster:
         Raises:
             InvalidError: if ``history`` is shorter than the network needs.
         """
-        N, hidden = len(history), sum(self.engine.network.hidden_sizes)
-        if self.processes is None or self.bins is not None:  # draws are of all series at once
-            count = 1
-        else:
-            count = min(self.processes.count, N // SERIES, N * steps * hidden // NUMBERS)
-        if count <= 1:
+        N = len(history)
+        # draws are of all series at once
+        parts = self.processes.parts_of_rollout(N, steps) if self.processes and self.bins is None else 1
+        if self.processes is None or parts == 1:
             return np.stack(list(islice(self.stream(history, first), steps)), axis=1)
-        settings = {field.name: getattr(self, field.name) for field in fields(self)}
-        del settings["engine"], settings["processes"]
-        firsts = np.broadcast_to(first, N)
-        parts = [slice(N * k // count, N * (k + 1) // count) for k in range(count)]
-        assert self.processes is not None
-        return np.concatenate(
-            self.processes.map(_rollout, [(settings, history[part], steps, firsts[part]) for part in parts])
-        )
+        firsts, cuts = np.broadcast_to(first, N), [N * k // parts for k in range(parts + 1)]
+        # the others have engines of their own
+        settings = {name: value for name, value in vars(self).items() if name not in ("engine", "processes")}
+        asked = [(settings, history[k:end], steps, firsts[k:end]) for k, end in pairwise(cuts)]
+        return np.concatenate(self.processes.map(_rollout, asked))
 
 
 def _rollout(engine: Engine, settings: dict[str, Any], *arguments: Any) -> Array:

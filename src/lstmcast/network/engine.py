@@ -29,8 +29,8 @@ class TrainingEngine(Protocol):
         """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
         ...
 
-    def compile(self) -> None:
-        """Be faster from now on, if it can; results may change in their last bits."""
+    def compile(self) -> bool:
+        """Be faster from now on, if it can, and return whether it is; results may change in their last bits."""
         ...
 
 

@@ -94,11 +94,15 @@ class NumpyEngine:
         self._cell = CELLS[network.cell]
         self._tapes: dict[int, Tape] = {}
 
-    def compile(self) -> None:
-        """Change to the cell's compiled passes, if they can be had and give the same on a trial, but for rounding."""
+    def compile(self) -> bool:
+        """Change to the cell's compiled passes, if they can be had and give the same on a trial, but for rounding.
+
+        Returns:
+            Whether they are taken.
+        """
         dtype, network = self.parameters.values.dtype, Network(self.network.cell, 1, (5, 5), (), 1)
         if dtype.kind != "f" or not self._cell.compiles:
-            return
+            return False
         parameters, random = Parameters(network, dtype), np.random.default_rng(0)
         parameters.initialize(network, random)
         plain, compiled = NumpyEngine(network, parameters), NumpyEngine(network, parameters)
@@ -111,11 +115,13 @@ class NumpyEngine:
                 engine.loss_and_gradient(batch)
                 gradients.append(parameters.gradient.copy())
         except Exception:  # numba is not there, or not made for this NumPy: it is only for speed
-            return
+            return False
         expected, found = gradients
-        if np.abs(found - expected).max() <= ROUNDING * np.finfo(dtype).eps * np.abs(expected).max():
-            self._cell = compiled._cell
-            self._tapes.clear()
+        if not np.abs(found - expected).max() <= ROUNDING * np.finfo(dtype).eps * np.abs(expected).max():
+            return False
+        self._cell = compiled._cell
+        self._tapes.clear()
+        return True
 
     def loss_and_gradient(self, batch: Batch) -> float:
         """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""

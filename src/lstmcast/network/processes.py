@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
@@ -29,16 +31,18 @@ Result = TypeVar("Result")
 # what a process must have to do, or the journey takes longer than it saves: sequences, and numbers of state
 # (steps x sequences x hidden units)
 SEQUENCES, NUMBERS = 8, 20_000
+# and in a rollout, where each step waits for the one before: fewer series are no faster than twice as many
+SERIES, ROLLOUT_NUMBERS = 16, 500_000
 
 
 def cores() -> int:
     """Return how many processes there are cores for.
 
-    Where torch has threads of its own, or in another program's process, that is one. Only Linux tells the number, and
-    forks safely.
+    Where torch or NumPy has threads of its own, or in another program's process, that is one. Only Linux tells the
+    number, and forks safely.
     """
     torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() > 1 if torch else os.environ.get("OMP_NUM_THREADS", "1") != "1"
+    threads = torch.get_num_threads() > 1 if torch else os.environ.get("OMP_NUM_THREADS") != "1"
     alone = threads or multiprocessing.parent_process() is not None
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") and not alone else 1
 
@@ -56,35 +60,64 @@ def loss_and_gradient_of(engine: TrainingEngine, share: float, part: Batch) -> f
     return loss
 
 
+def count_of(asked: int | None) -> int:
+    """Return how many processes may share work: as many as are asked for, or as there are cores."""
+    return asked or cores()
+
+
+class _NoRoomError(InvalidError):
+    """The system has no room for another process."""
+
+
+class _Gone(Stopped):
+    """Another process is gone."""
+
+
+@contextmanager
+def _reaching_others() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError):
+        raise _Gone("the end of a process that computes a share of each batch") from None
+
+
 class Processes:
     """An engine whose loss and gradient are computed by several processes, each on its share of the sequences.
 
-    The others are forked when a batch first needs them; they end with `close`, or with this process. The engine's
-    parameters must lie in shared memory.
+    The others are forked when a batch or a rollout first needs them; they end with `close`, or with this process. The
+    engine's parameters must lie in shared memory.
     """
 
-    def __init__(self, engine: TrainingEngine, count: int | None = None) -> None:
-        """Share batches among ``count`` processes; None: as many as there are cores and work for.
+    def __init__(self, engine: TrainingEngine, count: int | None = None, *, strict: bool = True) -> None:
+        """Share work among ``count`` processes; None: as many as there are cores and work for.
+
+        Not ``strict``, work is cut as for so many, and done by as many of them as there are cores for.
 
         Raises:
             InvalidError: if there can be no other process.
         """
-        if count is not None and count > 1 and not hasattr(os, "sched_getaffinity"):
-            raise InvalidError(f"model.processes: {count} takes a system that forks safely: Linux", "leave it out")
-        if count is not None and count > 1 and multiprocessing.current_process().daemon:
-            raise InvalidError(
-                f"model.processes: {count}, but a cluster's worker can have no processes of its own", "leave it out"
-            )
+        why_not = None
+        if not hasattr(os, "sched_getaffinity"):
+            why_not = "{} takes a system that forks safely: Linux"
+        elif multiprocessing.current_process().daemon:
+            why_not = "{}, but a cluster's worker can have no processes of its own"
+        if why_not and strict and count_of(count) > 1:
+            raise InvalidError(f"model.processes: {why_not.format(count)}", "leave it out")
+        self._workers = count_of(count) if strict else min(count_of(count), cores())
         self.network, self.parameters = engine.network, engine.parameters
-        self._engine, self._count, self._cores = engine, count, cores()
+        self._engine, self._asked, self._count = engine, count, count_of(count)
         self._others: list[tuple[BaseProcess, Connection, Array]] = []
 
     def parts(self, batch: Batch) -> int:
         """Return among how many processes to share a batch."""
         N, T = len(batch.inputs), int(batch.inputs.shape[1])
-        if self._count is not None:
-            return min(self._count, N)
-        return max(1, min(self._cores, N // SEQUENCES, N * T * sum(self.network.hidden_sizes) // NUMBERS))
+        if self._asked is not None:
+            return min(self._asked, N)
+        return max(1, min(self._count, N // SEQUENCES, N * T * sum(self.network.hidden_sizes) // NUMBERS))
+
+    def parts_of_rollout(self, N: int, steps: int) -> int:
+        """Return into how many parts to cut a rollout of N series."""
+        return max(1, min(self._count, N // SERIES, N * steps * sum(self.network.hidden_sizes) // ROLLOUT_NUMBERS))
 
     def loss_and_gradient(self, batch: Batch) -> float:
         """Return the loss of the whole batch; overwrite ``parameters.gradient`` with its gradient.
@@ -102,51 +135,52 @@ class Processes:
                 gradient += their_gradient
         return sum(losses)
 
-    @property
-    def count(self) -> int:
-        """How many there may be, this one included."""
-        return self._count or self._cores
-
     def map(self, task: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]) -> list[Result]:
-        """Return ``task(engine, *each)`` of all arguments, each computed by another process."""
-        try:
-            return self._ask(task, arguments)
-        except (InvalidError, Stopped):  # there is no room for another, or it is gone
-            return [task(self._engine, *each) for each in arguments]
+        """Return ``task(engine, *each)`` of all arguments, in several processes where that can be."""
+        workers = min(self._workers, len(arguments))
+        with suppress(_NoRoomError, _Gone):
+            shares = self._ask(_call_with_each, [(task, arguments[k::workers]) for k in range(workers)])
+            return [shares[k % workers][k // workers] for k in range(len(arguments))]
+        return _call_with_each(self._engine, task, arguments)
 
     def _ask(self, task: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]) -> list[Result]:
-        """Return ``task(engine, *each)`` of all arguments: of the first here, of each other in a process of its own."""
+        """Return ``task(engine, *each)`` of all arguments: of the first here, of each other in a process of its own.
+
+        Raises:
+            _NoRoomError: if the system has no room for another process.
+            _Gone: if another process is gone.
+        """
         count = len(arguments)
         try:
             while len(self._others) < count - 1:
                 self._fork()
         except OSError as error:
             self.close()
-            raise InvalidError(
+            raise _NoRoomError(
                 f"model.processes: no room for {count} processes: {error.strerror}", "try model.processes=1"
             ) from None
         channels = [channel for _, channel, _ in self._others[: count - 1]]
         try:
-            for channel, each in zip(channels, arguments[1:], strict=True):
-                channel.send((task, each))
+            with _reaching_others():
+                for channel, each in zip(channels, arguments[1:], strict=True):
+                    channel.send((task, each))
             results = [task(self._engine, *arguments[0])]
-            for channel in channels:
-                answer = channel.recv()
-                if isinstance(answer, Exception):
-                    raise answer
-                results.append(answer)
-        except (EOFError, ConnectionError):
-            self.close()
-            raise Stopped("the end of a process that computes a share of each batch") from None
+            with _reaching_others():
+                results += [channel.recv() for channel in channels]
+            for result in results:
+                if isinstance(result, Exception):
+                    raise result
         except BaseException:
             self.close()  # there may be answers under way that no one will ask for
             raise
         return results
 
-    def compile(self) -> None:
-        """Let all processes be faster from now on: the others are forked anew."""
-        self._engine.compile()
-        self.close()
+    def compile(self) -> bool:
+        """Let all processes be faster from now on, if they can: the others are forked anew."""
+        faster = self._engine.compile()
+        if faster:
+            self.close()
+        return faster
 
     def _fork(self) -> None:
         context = multiprocessing.get_context("fork")
@@ -170,6 +204,12 @@ class Processes:
         self._others.clear()
 
 
+def _call_with_each(
+    engine: TrainingEngine, task: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]
+) -> list[Result]:
+    return [task(engine, *each) for each in arguments]
+
+
 def _serve(engine: TrainingEngine, channel: Connection, gradient: Array) -> None:
     """Compute what is asked for, the gradient to ``gradient``, until the other end is closed."""
     if torch := sys.modules.get("torch"):
@@ -182,6 +222,7 @@ def _serve(engine: TrainingEngine, channel: Connection, gradient: Array) -> None
     # locks and pipes of the first process must not stay open because of us
     os.closerange(3, channel.fileno())
     os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    threading.Thread(target=_end_with, args=(channel.fileno(),), daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
             task, arguments = channel.recv()
@@ -191,3 +232,11 @@ def _serve(engine: TrainingEngine, channel: Connection, gradient: Array) -> None
             except Exception as error:
                 answer = error
             channel.send(answer)
+
+
+def _end_with(descriptor: int) -> None:
+    """End this process as soon as the other end of its channel is closed, whatever it computes."""
+    poll = select.poll()
+    poll.register(descriptor, 0)  # only the end of it
+    poll.poll()
+    os._exit(0)

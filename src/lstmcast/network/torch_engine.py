@@ -119,8 +119,9 @@ class TorchEngine:
         self._differentiate(loss)
         return float(loss.detach())
 
-    def compile(self) -> None:
-        """Its kernels are compiled."""
+    def compile(self) -> bool:
+        """Stay as it is: its kernels are compiled."""
+        return False
 
     def input_gradients(self, batch: Batch) -> tuple[Array, Array]:
         """Return dL/d inputs ``(N, T, F)`` and dL/d initial state ``(N, S)``; overwrite ``parameters.gradient``."""

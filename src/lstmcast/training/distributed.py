@@ -56,9 +56,9 @@ class DataParallel:
         gradient[:] = message[:-1].numpy()
         return float(message[-1])
 
-    def compile(self) -> None:
-        """Be faster from now on."""
-        self._engine.compile()
+    def compile(self) -> bool:
+        """Be faster from now on, if it can, and return whether it is."""
+        return self._engine.compile()
 
 
 def _summed(message: Tensor) -> bool:

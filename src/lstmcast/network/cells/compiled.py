@@ -24,7 +24,8 @@ from lstmcast.network.cells.base import Cell, Views
 from lstmcast.network.cells.gru import GRU
 from lstmcast.network.cells.lstm import LSTM
 
-# by default LLVM leaves half of the widest registers idle, lest the processor slow down: the products use them anyway
+# by default LLVM leaves half of the widest registers idle, lest the processor slow down: the products use them anyway.
+# It is so for all that numba compiles in this process, unless the user has said how it is to be.
 if config.CPU_FEATURES is None and "+avx512f" in (features := get_host_cpu_features()):  # type: ignore
     config.CPU_FEATURES = f"{features},-prefer-256-bit"  # type: ignore[attr-defined]
 
