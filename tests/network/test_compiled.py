@@ -17,7 +17,7 @@ from lstmcast.network.parameters import Parameters
 from lstmcast.network.products import TorchProducts
 
 numba = pytest.importorskip("numba")
-COMPILED = ["lstm", "gru"]
+COMPILED = [name for name, cell in CELLS.items() if cell.compiles]
 EVERYTHING = {"residual": True, "weights": "random", "feedback": True, "delay": 2, "initial": True}
 ALLOWED = {np.float32: 1e-4, np.float64: 1e-12}
 
@@ -90,6 +90,10 @@ def test_the_exponential_is_off_by_two_units_in_the_last_place_at_most(dtype):
         compute(x, results)
         for result in results[:, :37]:
             assert np.flatnonzero(np.isnan(result)).tolist() == [k]
+
+
+def test_each_cell_that_compiles_has_its_loops():
+    assert set(importlib.import_module("lstmcast.network.cells.compiled").COMPILED) == set(COMPILED) == {"lstm", "gru"}
 
 
 def test_an_rnn_stays_with_the_plain_passes(make_problem):

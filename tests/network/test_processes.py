@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from lstmcast.config.load import load
 from lstmcast.data.batches import Batch
 from lstmcast.errors import InvalidError
 from lstmcast.network import processes
@@ -25,6 +26,7 @@ from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
 from lstmcast.network.processes import Processes, cores
 from lstmcast.network.torch_engine import TorchEngine
+from lstmcast.pipeline import StopRequest, Training, fingerprint
 from lstmcast.stop import Stopped
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux alone forks safely")
@@ -354,3 +356,43 @@ def test_a_run_that_goes_on_with_fewer_cores_says_so(tmp_path):
     )
     assert said.returncode == 0
     assert "its cores or its libraries round otherwise" in said.stderr
+
+
+SHARED = """
+data: {kind: sine_bank, sequences: 16, length: 80, test_sequences: 5, validation_sequences: 4}
+model: {hidden_sizes: [3], processes: 2}
+optimizer: {kind: adam}
+training: {steps: 2, validation: {metric: rollout, horizon: 10, every: 1}}
+"""
+
+
+def test_rollouts_are_shared_in_training_and_cut_alike_on_one_core(tmp_path, monkeypatch):
+    (tmp_path / "c.yaml").write_text(SHARED)
+    monkeypatch.setattr(processes, "SERIES", 1)
+    monkeypatch.setattr(processes, "ROLLOUT_NUMBERS", 1)
+    shares, share = [], Processes.map
+
+    def watched(self, task, arguments):
+        result = share(self, task, arguments)
+        shares.append((len(result), len(self._others)))
+        self.close()
+        return result
+
+    monkeypatch.setattr(Processes, "map", watched)
+    forecasts = []
+    for count in (2, 1):
+        monkeypatch.setattr(processes, "cores", lambda count=count: count)
+        result = Training(load(str(tmp_path / "c.yaml"))).execute(tmp_path, None, "c", StopRequest())
+        forecasts.append((result.run.path / "forecast.csv").read_bytes())
+        # two validations by as many as asked for, then the evaluation by as many as there are cores
+        assert shares[:2] == [(2, 1)] * 2
+        assert shares[2:] == [(2, count - 1)] * len(shares[2:]) != []
+        shares.clear()
+    assert forecasts[0] == forecasts[1]
+
+
+def test_a_checksum_of_how_a_machine_rounds_knows_the_compiler(monkeypatch):
+    here = fingerprint.__wrapped__(1)
+    assert fingerprint.__wrapped__(1) == here
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert fingerprint.__wrapped__(1) != here
