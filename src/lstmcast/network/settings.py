@@ -62,7 +62,7 @@ class ModelSettings(Section):
         hidden_size, *others = set(self.hidden_sizes)
         fused = self.cell != "rnn" and not others and not rollout and not self.recompute
         few = batch_size is not None and batch_size <= 16
-        small = self.cell == "lstm" and dtype == "float32" and hidden_size >= 96 and few
+        small = self.cell == "lstm" and dtype == "float32" and hidden_size >= 48 and few
         return "torch" if fused and (small or hidden_size >= 512) else "numpy"
 
     def network(self, features: int, known: int = 0) -> Network:
