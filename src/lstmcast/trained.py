@@ -217,7 +217,7 @@ def _forecaster(config: Config, checkpoint: Checkpoint, path: Path) -> Trained:
         covariates,
         remainder,
         seed=config.seed,
-        # in as many parts as in training, on whatever machine: the last bits hang on it
+        # cut as in training, on however many cores: the last bits hang on it
         processes=Processes(engine, config.model.processes, strict=False),
     )
     return Trained(config, path, facts.columns, scaler, forecaster, step)
