@@ -16,7 +16,7 @@ from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
 from lstmcast.network.products import TorchProducts
 
-numba = pytest.importorskip("numba")
+pytest.importorskip("numba")
 COMPILED = [name for name, cell in CELLS.items() if cell.compiles]
 EVERYTHING = {"residual": True, "weights": "random", "feedback": True, "delay": 2, "initial": True}
 ALLOWED = {np.float32: 1e-4, np.float64: 1e-12}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class LayerTape:
         forward: for each step, z and a as the products take them, and the cell's views.
     """
 
-    def __init__(self, cell: Cell, z: Array, h: Array, K: int, products: Products, a: Array) -> None:
+    def __init__(self, cell: Cell, z: Array, h: Array, K: int, products: Products, apart: Array) -> None:
         (steps, H, B), D = h.shape, z.shape[1] - h.shape[1] - 1
         rows = cell.rows * H
         self.H, self.z, self.h = H, z, h
@@ -61,13 +62,10 @@ class LayerTape:
         # views are made once: making them costs as much as a small product
         wrap = products.wrap
         self.dz_wrapped, self.dh_wrapped = wrap(self.dz), wrap(self.dh)
+        products_of_steps = repeat(apart[:rows]) if cell.apart else self.m[:, :rows]
         self.forward: list[tuple[Any, Any, Views]] = [
-            (
-                wrap(z_t),
-                wrap(a[:rows] if cell.apart else m[:rows]),
-                cell.forward_views(a[:rows], m, m_next, h_prev, h_t, self.scratch[0]),
-            )
-            for z_t, m, m_next, h_prev, h_t in zip(z, self.m, self.m[1:], h, h[1:], strict=False)
+            (wrap(z_t), wrap(a), cell.forward_views(a, m, m_next, h_prev, h_t, self.scratch[0]))
+            for z_t, a, m, m_next, h_prev, h_t in zip(z, products_of_steps, self.m, self.m[1:], h, h[1:], strict=False)
         ]
         self._cell, self._wrap = cell, wrap
 
@@ -104,11 +102,11 @@ class Tape:
         self.chunk = min(T, max(1, CHUNK // (cell.blocks * sum(sizes) * B)))
         self.layers: list[LayerTape] = []
         # shared by all layers and steps, so that it stays in cache
-        a: Array = np.zeros((cell.rows * max(sizes), B), dtype)
+        apart: Array = np.zeros((cell.rows * max(sizes), B), dtype)
         start = 0
         for layer, (H, end) in enumerate(zip(sizes, ends[1:], strict=True)):
             z, h = signals[layer : layer + T, start:end], signals[layer : layer + T + 1, end - H : end]
-            self.layers.append(LayerTape(cell, z, h, self.chunk, products, a))
+            self.layers.append(LayerTape(cell, z, h, self.chunk, products, apart))
             start = end - H
         self.forward = list(zip(*(layer.forward for layer in self.layers), strict=True))
         self.head = Head(network, parameters.views, signals[len(sizes) :, ends[-2] :], self.x)

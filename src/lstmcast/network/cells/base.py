@@ -72,7 +72,7 @@ class Cell(Protocol):
         """Return what `forward` works on.
 
         Args:
-            a: the array apart, ``(rows H, B)``.
+            a: what the product with W fills, ``(rows H, B)``: blocks of m, or the array apart.
             m: the memory of this step.
             m_next: that of the next.
             h_prev: the state before the step.

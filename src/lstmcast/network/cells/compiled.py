@@ -29,16 +29,18 @@ from lstmcast.network.cells.lstm import LSTM
 if config.CPU_FEATURES is None and "+avx512f" in (features := get_host_cpu_features()):  # type: ignore
     config.CPU_FEATURES = f"{features},-prefer-256-bit"  # type: ignore[attr-defined]
 
+# a product and a sum may be rounded once; nothing is reordered
+FASTMATH = {"contract"}
 # compiled anew in each process: code in a file can be damaged, or another machine's, and nothing would notice
-loop = njit(error_model="numpy", fastmath={"contract"})
+loop = njit(error_model="numpy", fastmath=FASTMATH)
 
 
 def expm1(x: Any) -> Any:
-    """exp(x) - 1, of a number in a loop."""
-    raise NotImplementedError
+    """exp(x) - 1; in a loop that is compiled, `_expm1` takes its place."""
+    return np.expm1(x)
 
 
-@overload(expm1, jit_options={"fastmath": {"contract"}})
+@overload(expm1, jit_options={"fastmath": FASTMATH})
 def _expm1(x: Any) -> Callable[[Any], Any]:
     """Write exp(x) - 1 = 2^n (exp(r) - 1) + 2^n - 1 for one type, with x = n ln 2 + r and |r| <= ln 2 / 2.
 
