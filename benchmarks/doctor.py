@@ -24,22 +24,23 @@ from pathlib import Path
 import numpy as np
 
 from lstmcast.arrays import Array
+from lstmcast.doctor import check_program as code
+from lstmcast.doctor.formulas import program
+from lstmcast.doctor.mistakes.catalogue import catalogue
+from lstmcast.doctor.mistakes.faults import compatible, same_formula
+from lstmcast.doctor.problem import GATES, CellKind, Model, OutputKind, Sizes, random_data, shape_of
+from lstmcast.doctor.program import adapter as adapters
+from lstmcast.doctor.program import layout, worker
+from lstmcast.doctor.program.adapter import Adapter
+from lstmcast.doctor.program.examination import SIZES, Examination, examination
+from lstmcast.doctor.program.process import Answers
+from lstmcast.doctor.reference import FAILURES, Fault, backward, forward
+from lstmcast.doctor.search.diagnose import Case, Doctor
 from lstmcast.errors import InvalidError
-from lstmcast.gradients import adapter as adapters
-from lstmcast.gradients import code, layout, worker
-from lstmcast.gradients.adapter import Adapter
-from lstmcast.gradients.catalogue import catalogue
-from lstmcast.gradients.diagnose import Case, Doctor
-from lstmcast.gradients.examination import SIZES, Examination, examination
-from lstmcast.gradients.faults import compatible, same_formula
-from lstmcast.gradients.formulas import program
-from lstmcast.gradients.problem import GATES, CellKind, Model, OutputKind, Sizes, random_data, shape_of
-from lstmcast.gradients.process import Answers
-from lstmcast.gradients.reference import FAILURES, Fault, backward, forward
 from lstmcast.gradients.report import Report
 
 ROOT = Path(__file__).parent.parent
-PROGRAMS = ROOT / "tests/gradients/programs"
+PROGRAMS = ROOT / "tests/doctor/programs"
 TEXTBOOKS = ("right_lstm_batched", "right_lstm_symbols", "right_lstm_sample", "right_rnn_batched", "right_gru")
 UNSEEN = ("unseen_lstm_class", "unseen_lstm_torch", "unseen_gru_joined", "unseen_rnn_columns")
 CELLS: tuple[CellKind, ...] = ("lstm", "gru", "rnn")
@@ -316,7 +317,7 @@ def right_programs(number: int) -> Row:
     rng = random.Random(1)
     texts = [path.read_text() for path in sorted(PROGRAMS.glob("right_*.py"))]
     texts += [path.read_text() for path in sorted(PROGRAMS.glob("unseen_*.py")) if "torch" not in path.name]
-    texts += [files("lstmcast.gradients.templates").joinpath(f"{cell}.txt").read_text() for cell in CELLS]
+    texts += [files("lstmcast.doctor.templates").joinpath(f"{cell}.txt").read_text() for cell in CELLS]
     for text in texts:
         adapter = adapters.read(text, "program")
         asked = examination(adapter)

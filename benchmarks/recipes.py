@@ -22,8 +22,8 @@ from rich.table import Table
 
 from lstmcast.config.load import load
 from lstmcast.data.dataset import Dataset
-from lstmcast.pipeline import StopRequest, Training
-from lstmcast.trained import load_forecaster
+from lstmcast.experiment.train_run import StopRequest, Training
+from lstmcast.experiment.trained import load_forecaster
 
 SEEDS = (10, 11, 12, 13, 14)
 AS_POSTED = ("training.rollout=null", "training.clip=null", "training.weight_average=null", "then=[]")

@@ -73,11 +73,11 @@ def by_hand(network, parameters, products=None, *, compiled=True):
 
 def by_default(network, parameters, batch, rollout=False):
     """Return the engine that training takes for batches like this one, and what it is."""
-    from lstmcast.network.engine import make_training_engine
+    from lstmcast.network.make_engine import make_training_engine
     from lstmcast.network.processes import Processes
-    from lstmcast.network.settings import ModelSettings
+    from lstmcast.network.section import ModelSection
 
-    settings = ModelSettings(hidden_sizes=list(network.hidden_sizes), device="cpu")
+    settings = ModelSection(hidden_sizes=list(network.hidden_sizes), device="cpu")
     name = settings.faster_engine(str(parameters.values.dtype), len(batch.inputs), rollout=rollout)
     engine = Processes(make_training_engine(name, network, parameters, device="cpu", recompute=False))
     engine.compile()  # what training comes to after five seconds
@@ -194,7 +194,7 @@ def windows(_threads):
     import torch
     from peers import Autograd, CellLoop, PerSample
 
-    from lstmcast.builder import make_dataset, make_trainers
+    from lstmcast.config.build import make_dataset, make_trainers
     from lstmcast.config.load import load
 
     config = load("windowed-sine-tiny", ["training.batch_size=16", "training.loss=every_step", "data.timesteps=10"])

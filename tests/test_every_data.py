@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lstmcast.builder import make_dataset, make_forecaster, make_trainers
+from lstmcast.config.build import make_dataset, make_forecaster, make_trainers
 from lstmcast.config.load import load
 from lstmcast.forecasting.evaluate import evaluate
 from lstmcast.forecasting.tokens import evaluate_tokens

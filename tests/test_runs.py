@@ -6,7 +6,8 @@ from datetime import datetime
 import pytest
 
 from lstmcast.errors import InvalidError, NotFoundError, UnwritableError, UsageError
-from lstmcast.runs import Run, all_runs, check_name, create, created_now, find, replacing, to_json, write, writing
+from lstmcast.files import replacing, to_json, write, writing
+from lstmcast.runs import Run, all_runs, check_name, create, created_now, find
 
 
 @pytest.mark.parametrize("name", ["a", "A-1_b.c", "0", "_x", "x" * 100])

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from lstmcast.config.load import load
-from lstmcast.pipeline import Training
+from lstmcast.experiment.train_run import Training
+from lstmcast.experiment.trained import load_forecaster
 from lstmcast.runs import Run
 from lstmcast.stop import StopRequest
-from lstmcast.trained import load_forecaster
 from lstmcast.training.optimizers import SGD
-from lstmcast.training.settings import Clip
+from lstmcast.training.section import Clip
 
 CONFIG = """\
 seed: 3

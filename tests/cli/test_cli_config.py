@@ -5,7 +5,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from lstmcast.builder import dump_config
+from lstmcast.config.build import dump_config
 from lstmcast.config.load import load
 from lstmcast.config.shipped import FOLDER
 from lstmcast.config.yaml_file import parse

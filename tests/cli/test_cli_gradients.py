@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from lstmcast.builder import make_dataset, make_network_engine, make_sampler
+from lstmcast.config.build import make_dataset, make_network_engine, make_sampler
 from lstmcast.config.load import load
 from lstmcast.network.cells import CELLS
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lstmcast.builder import dump_config, make_dataset, make_sampler
 from lstmcast.config import shipped
+from lstmcast.config.build import dump_config, make_dataset, make_sampler
 from lstmcast.config.load import load
 from lstmcast.data.series import Series
 from lstmcast.errors import InvalidError

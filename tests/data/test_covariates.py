@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lstmcast.data.covariates import Covariates, CovariateSettings
+from lstmcast.data.covariates import Covariates, CovariateSection
 
 PERIODS = [12.42, 24.0]
 STEPS = np.arange(2000)
@@ -13,7 +13,7 @@ WAVES = np.stack([np.sin(2 * np.pi * (STEPS + 7) / 12.42), 3 * np.cos(2 * np.pi 
 
 
 def fit(values: np.ndarray, **options: bool) -> Covariates:
-    return Covariates.fit(CovariateSettings(periods=PERIODS, **options), 7.0, values)
+    return Covariates.fit(CovariateSection(periods=PERIODS, **options), 7.0, values)
 
 
 def test_the_waves_have_the_periods_and_the_origin() -> None:
@@ -50,7 +50,7 @@ def test_inputs_are_the_values_and_the_waves(inputs: bool, features: int) -> Non
 
 
 def test_periods_that_cannot_be_told_apart_and_constants_do_no_harm() -> None:
-    settings = CovariateSettings(periods=[24.0, 24.0, 24.000001, 1e9], subtract=True)
+    settings = CovariateSection(periods=[24.0, 24.0, 24.000001, 1e9], subtract=True)
     covariates = Covariates.fit(settings, 0.0, WAVES + NOISE)
     assert np.abs(covariates.weights).max() < 1e3
     flat = Covariates.fit(settings, 0.0, np.zeros((100, 1)))

@@ -21,8 +21,9 @@ import pytest
 import yaml
 from faulty_disk import Disk
 
-from lstmcast import cli, pipeline, runs
+from lstmcast import cli, files, runs
 from lstmcast.config.load import load
+from lstmcast.experiment import train_run
 from lstmcast.stop import StopRequest
 from lstmcast.training.checkpoints import Checkpoint
 
@@ -82,12 +83,12 @@ class Trainings:
     def start(self, output_dir: Path, name: str = "run") -> runs.Run:
         """Train to the end."""
         run = runs.Run(output_dir / name)
-        pipeline.Training(load(str(self.config))).execute(output_dir, name, "run", StopRequest())
+        train_run.Training(load(str(self.config))).execute(output_dir, name, "run", StopRequest())
         return run
 
     def resume(self, run: runs.Run, warn: Callable[[str], None] = lambda _: None) -> None:
         """Go on to the end."""
-        pipeline.Training.resume(run).execute(run.path.parent, None, "run", StopRequest(), warn=warn)
+        train_run.Training.resume(run).execute(run.path.parent, None, "run", StopRequest(), warn=warn)
 
     @staticmethod
     def result(run: runs.Run) -> dict[str, str]:
@@ -128,8 +129,8 @@ def make_config() -> Callable[..., Path]:
 def every_step() -> Iterator[pytest.MonkeyPatch]:
     """Save after every step, and leave out scores and pictures: they are files like all others."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "SAVE_EVERY", 0.0)
-        patch.setattr(pipeline.Training, "_finish", lambda _, run, *__: runs.write(run.forecast, "series,step\n"))
+        patch.setattr(train_run, "SAVE_EVERY", 0.0)
+        patch.setattr(train_run.Training, "_finish", lambda _, run, *__: files.write(run.forecast, "series,step\n"))
         yield patch
 
 
@@ -158,7 +159,7 @@ def recorded(config, tmp_path_factory) -> tuple[Path, list[tuple[str, str, Any]]
     """Return a folder, and all changes in it by a training, with the states that it acknowledged."""
     root = tmp_path_factory.mktemp("recorded")
     disk = Disk(root)
-    create, save = pipeline.Training._create, pipeline.Training._save
+    create, save = train_run.Training._create, train_run.Training._save
 
     def created(self: Any, *arguments: Any) -> runs.Run:
         run = create(self, *arguments)
@@ -171,8 +172,8 @@ def recorded(config, tmp_path_factory) -> tuple[Path, list[tuple[str, str, Any]]
             disk.mark("acknowledged", self.trainer.step)
 
     with every_step() as patch, disk.installed():
-        patch.setattr(pipeline.Training, "_create", created)
-        patch.setattr(pipeline.Training, "_save", saved)
+        patch.setattr(train_run.Training, "_create", created)
+        patch.setattr(train_run.Training, "_save", saved)
         Trainings(config).start(root / "new" / "outputs")
     return root, disk.operations
 

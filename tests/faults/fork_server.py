@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from typer.main import get_command
 
-from lstmcast import cli, pipeline, runs
+from lstmcast import cli, files, runs
+from lstmcast.experiment import train_run
 from lstmcast.reports import plots  # noqa: F401
 from lstmcast.stop import ECHO
 
@@ -59,11 +60,11 @@ def child(request: dict[str, Any]) -> None:
     os.dup2(output, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
     if request.get("every_step"):
-        pipeline.SAVE_EVERY = 0.0
-        pipeline.Training._finish = lambda _self, run, *_: runs.write(run.forecast, "series,step\n")  # type: ignore
+        train_run.SAVE_EVERY = 0.0
+        train_run.Training._finish = lambda _self, run, *_: files.write(run.forecast, "series,step\n")  # type: ignore
     if "acknowledge" in request:
         acknowledged = os.open(request["acknowledge"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        save, create = pipeline.Training._save, pipeline.Training._create
+        save, create = train_run.Training._save, train_run.Training._create
 
         def saved(self: Any, run: runs.Run, seconds: float) -> None:
             save(self, run, seconds)
@@ -75,7 +76,7 @@ def child(request: dict[str, Any]) -> None:
             os.write(acknowledged, b"0\n")
             return run
 
-        pipeline.Training._save, pipeline.Training._create = saved, created  # type: ignore[method-assign]
+        train_run.Training._save, train_run.Training._create = saved, created  # type: ignore[method-assign]
     if "limit" in request:
         # standard output is a file too: it may be as long as it likes only while it is short
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -108,7 +109,7 @@ def main() -> None:
     optimizer = torch.optim.Adam([parameter])
     torch.optim.lr_scheduler.ConstantLR(optimizer)
     optimizer.step()
-    pipeline.fingerprint(1)
+    train_run.fingerprint(1)
     get_command(cli.app)
     print("ready", flush=True)
     for line in sys.stdin:

@@ -16,9 +16,9 @@ import pytest
 from safetensors.numpy import load_file
 from safetensors.numpy import save as save_arrays
 
-from lstmcast import pipeline
 from lstmcast.errors import InvalidError, NotFoundError
-from lstmcast.trained import load_trained
+from lstmcast.experiment import train_run
+from lstmcast.experiment.trained import load_trained
 from lstmcast.training import checkpoints
 from lstmcast.training.checkpoints import DIGEST, FORMAT, Checkpoint
 
@@ -236,7 +236,7 @@ def refused(count):
 
 @pytest.mark.parametrize("case", FILES)
 def test_files_that_are_no_checkpoints(run, refused, case):
-    for path, attempt in ((run.last, lambda: pipeline.Training.resume(run)), (run.best, lambda: load_trained(run))):
+    for path, attempt in ((run.last, lambda: train_run.Training.resume(run)), (run.best, lambda: load_trained(run))):
         path.write_bytes(FILES[case])
         refused(path, attempt)
 
@@ -248,7 +248,7 @@ def test_states_that_do_not_fit(run, refused, case):
     arrays, facts = {name: array.copy() for name, array in state.arrays.items()}, copy.deepcopy(state.facts)
     STATES[case](arrays, facts)
     run.last.write_bytes(signed(arrays, json.dumps(facts)))
-    refused(run.last, lambda: pipeline.Training.resume(run))
+    refused(run.last, lambda: train_run.Training.resume(run))
 
 
 BEST = {
@@ -295,7 +295,7 @@ def test_what_is_no_file(run, refused):
         yield lambda: path.symlink_to(path)
         yield lambda: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 2**34)  # of holes
 
-    for path, attempt in ((run.last, lambda: pipeline.Training.resume(run)), (run.best, lambda: load_trained(run))):
+    for path, attempt in ((run.last, lambda: train_run.Training.resume(run)), (run.best, lambda: load_trained(run))):
         for create in make(path):
             path.rmdir() if path.is_dir() else path.unlink()
             create()

@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from lstmcast import pipeline, runs
+from lstmcast import runs
 from lstmcast.config.load import load
+from lstmcast.experiment import train_run
 from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.stop import StopRequest
 from lstmcast.training.checkpoints import Checkpoint
@@ -43,7 +44,7 @@ def spoil(monkeypatch):
 
 
 def execute(config, folder):
-    result = pipeline.Training(load(str(config))).execute(folder, "run", "run", StopRequest())
+    result = train_run.Training(load(str(config))).execute(folder, "run", "run", StopRequest())
     return result, runs.Run(folder / "run")
 
 
@@ -109,7 +110,7 @@ def test_a_retried_training_resumes_to_the_same_bytes(trainings, make_config, fo
     ends = []
     for cut in (None, 4):
         spoil(3 if optimizer != "lbfgs" else 1, "nan")
-        training = pipeline.Training(load(str(config)))
+        training = train_run.Training(load(str(config)))
         training.execute(
             folder, f"run-{cut}", "run", StopRequest(also=lambda at=cut, it=training: it.trainer.step == at)
         )

@@ -11,7 +11,8 @@ from contextlib import suppress
 
 import pytest
 
-from lstmcast import pipeline, runs
+from lstmcast import runs
+from lstmcast.experiment import train_run
 
 STEPS = 30
 
@@ -61,6 +62,6 @@ def test_nothing_acknowledged_is_lost(server, longer, trainings, folder, round_,
 
 
 def survives(run, acknowledged):
-    training = pipeline.Training.resume(run)
+    training = train_run.Training.resume(run)
     assert training._warnings == []  # both states are whole
     assert training.trainer.step >= max(map(int, acknowledged.read_text().split()), default=0)

@@ -7,7 +7,8 @@ import random
 
 from faulty_disk import crashes, restore
 
-from lstmcast import pipeline, runs
+from lstmcast import runs
+from lstmcast.experiment import train_run
 
 
 def key(state):
@@ -39,7 +40,7 @@ def test_every_crash_leaves_a_state_to_go_on_from(trainings, unbroken, recorded,
         if not run.manifest.exists():
             assert promised is None
             continue
-        training = pipeline.Training.resume(run)
+        training = train_run.Training.resume(run)
         assert training._warnings == []
         assert training.trainer.step >= (promised or 0)
         run.cut_metrics(training.trainer.step)

@@ -19,15 +19,15 @@ CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGHUP": 75}
 LBFGS = {"optimizer": {"kind": "lbfgs"}, "training__batch_size": None}
 # where the signal comes: the function, its call, further config
 TRAINING = {
-    "data": ("lstmcast.pipeline:make_dataset", 1, {}),
+    "data": ("lstmcast.experiment.train_run:make_dataset", 1, {}),
     "folder": ("lstmcast.runs:make_folder", 1, {}),
     "forward": ("lstmcast.network.numpy_engine:NumpyEngine.loss_and_gradient", 3, {}),
     "optimizer": ("lstmcast.training.schedules:Schedule.step", 2, {}),
     "lbfgs closure": ("lstmcast.network.numpy_engine:NumpyEngine.loss_and_gradient", 7, LBFGS),
     "save": ("lstmcast.training.checkpoints:write", 3, {}),
     "fsync": ("os:fsync", 14, {}),
-    "validation": ("lstmcast.builder:rollout_rmse", 2, {}),
-    "evaluate": ("lstmcast.pipeline:evaluate", 1, {}),
+    "validation": ("lstmcast.config.build:rollout_rmse", 2, {}),
+    "evaluate": ("lstmcast.experiment.train_run:evaluate", 1, {}),
     "plots": ("lstmcast.reports.plots:loss", 1, {}),
 }
 

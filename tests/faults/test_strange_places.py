@@ -12,10 +12,11 @@ from datetime import datetime
 
 import pytest
 
-from lstmcast import pipeline, runs
+from lstmcast import files, runs
 from lstmcast.config.load import load
 from lstmcast.errors import InvalidError
-from lstmcast.trained import load_trained
+from lstmcast.experiment import train_run
+from lstmcast.experiment.trained import load_trained
 
 DEEP = 40_000
 YAMLS = {
@@ -129,7 +130,7 @@ def watched():
 def refused(watched, config, folder, count):
     """Return a check: one clear error, within a second and 64 MiB, nothing executed, nothing written."""
     # what is imported or compiled once is so now
-    pipeline.Training(load(str(config)))
+    train_run.Training(load(str(config)))
     (folder / "first.yaml").write_text("seed: .inf\n")
     with pytest.raises(InvalidError):
         load(str(folder / "first.yaml"))
@@ -138,7 +139,7 @@ def refused(watched, config, folder, count):
         before = sorted(folder.rglob("*"))
         peak, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
         with watched as forbidden, pytest.raises((InvalidError, MemoryError)) as caught:
-            pipeline.Training(load(str(path)))
+            train_run.Training(load(str(path)))
         assert forbidden == []
         assert time.process_time() - started < 1
         assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1024 < 64
@@ -249,7 +250,7 @@ def test_runs_of_the_same_second_and_clocks_that_jump(trainings, unbroken, folde
     assert len(made) == 6
     run = trainings.start(folder)
     assert trainings.result(run) == unbroken
-    assert pipeline.Training.resume(run).trainer.finished
+    assert train_run.Training.resume(run).trainer.finished
     count("clocks turned back", 6)
 
 
@@ -271,8 +272,8 @@ def test_what_a_kill_left_behind_goes_at_the_next_start(trainings, folder):
     trainings.resume(run)
     assert [path.exists() for path in (*dead, mine)] == [False, False, True]
     # a living writer's file stays
-    with runs.replacing(folder / "other") as file:
+    with files.replacing(folder / "other") as file:
         file.write(b"x")
-        runs.remove_dead_temporaries(folder)
+        files.remove_dead_temporaries(folder)
         assert len(trainings.temporaries(folder)) == 2
     assert (folder / "other").read_bytes() == b"x"

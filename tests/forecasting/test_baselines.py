@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstmcast.data.autoregression import Autoregression, fit_autoregression
-from lstmcast.data.covariates import Covariates, CovariateSettings
+from lstmcast.data.covariates import Covariates, CovariateSection
 from lstmcast.forecasting.baselines import (
     LastValue,
     Mean,
@@ -184,7 +184,7 @@ def test_two_baselines_know_the_periods_that_the_network_knows():
     for t in range(1, 3000):
         red[t] = 0.9 * red[t - 1] + random.normal(0, 0.3)
     rows = (3 * np.sin(2 * np.pi * (steps + 5) / 12.42) + red)[None, :, None]
-    covariates = Covariates.fit(CovariateSettings(periods=[12.42]), 5.0, rows[0, :2000])
+    covariates = Covariates.fit(CovariateSection(periods=[12.42]), 5.0, rows[0, :2000])
     fitted = fit_baselines(rows[:, :2000], covariates)
     assert fitted["periods"].label == "known periods alone"
     assert fitted["ar_periods"].label == f"{fitted['ar_periods'].inner.label} beside known periods"

@@ -20,7 +20,7 @@ from lstmcast.forecasting.baselines import BesidePeriods
 from lstmcast.forecasting.rollout import CHUNK, Forecaster
 from lstmcast.network import numpy_engine, processes
 from lstmcast.network.description import Network
-from lstmcast.network.engine import make_engine
+from lstmcast.network.make_engine import make_engine
 from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
 from lstmcast.network.processes import Processes

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lstmcast.builder import make_dataset, make_network_engine, make_sampler
+from lstmcast.config.build import make_dataset, make_network_engine, make_sampler
 from lstmcast.config.load import load
 from lstmcast.gradients.trace import trace
 from lstmcast.network.cells import CELLS

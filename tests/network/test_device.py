@@ -10,7 +10,7 @@ import torch
 
 from lstmcast.errors import InvalidError
 from lstmcast.network.description import Network
-from lstmcast.network.engine import make_training_engine
+from lstmcast.network.make_engine import make_training_engine
 from lstmcast.network.parameters import Parameters
 from lstmcast.network.torch_engine import TorchEngine, find_device
 

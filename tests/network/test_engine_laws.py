@@ -10,7 +10,7 @@ import pytest
 
 from lstmcast.data.batches import Batch
 from lstmcast.network.cells import CELLS
-from lstmcast.network.engine import make_engine
+from lstmcast.network.make_engine import make_engine
 
 pytestmark = [pytest.mark.parametrize("cell", CELLS), pytest.mark.parametrize("engine", ["numpy", "torch"])]
 

@@ -10,7 +10,7 @@ import torch
 from lstmcast.errors import InvalidError, MissingExtraError
 from lstmcast.network import export
 from lstmcast.network.description import Network
-from lstmcast.network.engine import make_engine
+from lstmcast.network.make_engine import make_engine
 from lstmcast.network.parameters import Parameters
 
 NETWORKS = {

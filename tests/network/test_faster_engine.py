@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lstmcast.network.settings import ModelSettings
+from lstmcast.network.section import ModelSection
 
 FUSED = {"dtype": "float32", "hidden_sizes": [51, 51]}
 
@@ -31,5 +31,5 @@ FUSED = {"dtype": "float32", "hidden_sizes": [51, 51]}
     ],
 )
 def test_auto_takes_the_faster_engine_and_a_name_is_kept(model, batch_size, rollout, engine):
-    settings = ModelSettings(**model)
+    settings = ModelSection(**model)
     assert settings.faster_engine(settings.dtype, batch_size, rollout=rollout) == engine

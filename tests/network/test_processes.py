@@ -20,13 +20,13 @@ import torch
 from lstmcast.config.load import load
 from lstmcast.data.batches import Batch
 from lstmcast.errors import InvalidError
+from lstmcast.experiment.train_run import StopRequest, Training, fingerprint
 from lstmcast.network import processes
 from lstmcast.network.description import Network
 from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
 from lstmcast.network.processes import Processes, cores
 from lstmcast.network.torch_engine import TorchEngine
-from lstmcast.pipeline import StopRequest, Training, fingerprint
 from lstmcast.stop import Stopped
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux alone forks safely")

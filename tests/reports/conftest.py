@@ -10,9 +10,9 @@ from lstmcast.config.yaml_file import dump
 from lstmcast.data.sine_bank import SineBank
 from lstmcast.forecasting.evaluate import evaluate
 from lstmcast.forecasting.rollout import Forecaster
-from lstmcast.network.engine import make_engine
+from lstmcast.network.make_engine import make_engine
 from lstmcast.network.parameters import Parameters
-from lstmcast.network.settings import ModelSettings
+from lstmcast.network.section import ModelSection
 from lstmcast.reports.records import Record
 from lstmcast.runs import Run
 
@@ -21,7 +21,7 @@ from lstmcast.runs import Run
 def evaluation():
     """Return the scores of two series over 100 steps."""
     dataset = SineBank(kind="sine_bank", sequences=5, length=60, scale=5.0, test_sequences=2).build(0, 100)
-    network = ModelSettings(hidden_sizes=[4]).network(1)
+    network = ModelSection(hidden_sizes=[4]).network(1)
     parameters = Parameters(network, np.dtype("float64"))
     parameters.initialize(network, np.random.default_rng(0))
     forecaster = Forecaster(make_engine("numpy", network, parameters), dataset.horizon, dataset.context, None)

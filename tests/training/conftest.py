@@ -11,10 +11,10 @@ import pytest
 from lstmcast.arrays import Array
 from lstmcast.data.batches import SegmentSampler, WindowSampler
 from lstmcast.network.description import Network
-from lstmcast.network.engine import make_engine
+from lstmcast.network.make_engine import make_engine
 from lstmcast.network.parameters import Parameters
 from lstmcast.training import optimizers, schedules
-from lstmcast.training.settings import TrainingSettings
+from lstmcast.training.section import TrainingSection
 from lstmcast.training.trainer import Record, Trainer
 
 OPTIMIZERS = {
@@ -102,7 +102,7 @@ def make_trainer(rows) -> Callable[..., Trainer]:
         def held_out() -> float:
             return float(np.sqrt(np.mean((made.predict(rows[3:, :-1]) - rows[3:, 1:]) ** 2)))
 
-        training = TrainingSettings(**({"steps": 12} | options))
+        training = TrainingSection(**({"steps": 12} | options))
         trained = wrap(made)
         trainer = Trainer(trained, sampler, optimizer, schedule, training, seed, validate or held_out)
         trainer.engine, trainer.sampler = trained, sampler

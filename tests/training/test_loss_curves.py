@@ -7,8 +7,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from lstmcast.training.optimizers import OptimizerSettings
-from lstmcast.training.schedules import ScheduleSettings
+from lstmcast.training.optimizers import OptimizerSection
+from lstmcast.training.schedules import ScheduleSection
 
 
 def kinds_of(settings):
@@ -16,7 +16,7 @@ def kinds_of(settings):
 
 
 def test_every_optimizer_and_schedule_is_under_test(kinds):
-    assert kinds == (kinds_of(OptimizerSettings), kinds_of(ScheduleSettings))
+    assert kinds == (kinds_of(OptimizerSection), kinds_of(ScheduleSection))
 
 
 def test_the_engines_losses_agree_step_by_step(make_trainer, go, optimizer):

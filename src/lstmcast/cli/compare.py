@@ -36,8 +36,8 @@ def compare(
 ) -> None:
     """Put runs side by side: configs over their seeds, with spread, intervals and paired tests."""
     refuse_both(json, quiet)
+    from lstmcast.files import SCHEMA_VERSION
     from lstmcast.reports import comparison, records
-    from lstmcast.runs import SCHEMA_VERSION
 
     checks = [comparison.Check.read(text) for text in fail_if or []]
     found = records.collect(run, output_dir)

@@ -22,7 +22,7 @@ def list_(json: Json = False, quiet: Quiet = False) -> None:
     """List the shipped configs."""
     refuse_both(json, quiet)
     from lstmcast.config import shipped
-    from lstmcast.runs import SCHEMA_VERSION
+    from lstmcast.files import SCHEMA_VERSION
 
     if json:
         configs = [{"name": name, "summary": shipped.summary(name)} for name in shipped.names()]
@@ -44,7 +44,7 @@ def show_(
     ] = None,
 ) -> None:
     """Print a config as it is resolved, with every default."""
-    from lstmcast.builder import dump_config
+    from lstmcast.config.build import dump_config
     from lstmcast.config.load import load
 
     emit_text(dump_config(load(name, overrides or [])))
@@ -58,7 +58,7 @@ def copy(
     """Copy a shipped config, with its comments, its data and a schema for editors, to a file of your own."""
     from lstmcast.config import shipped
     from lstmcast.config.load import load
-    from lstmcast.runs import write
+    from lstmcast.files import write
 
     if name not in shipped.names():
         raise NotFoundError(f"no shipped config {name!r}", f"there are {', '.join(shipped.names())}")
@@ -97,7 +97,7 @@ def validate(
     ],
 ) -> None:
     """Check configs, and the data that they name; report everything that is wrong."""
-    from lstmcast.builder import check_parts
+    from lstmcast.config.build import check_parts
     from lstmcast.config.load import load
     from lstmcast.forecasting.evaluate import HORIZONS
 
@@ -124,6 +124,6 @@ def schema() -> None:
 
 def _schema() -> str:
     from lstmcast.config.schema import Config
-    from lstmcast.runs import to_json
+    from lstmcast.files import to_json
 
     return to_json(Config.model_json_schema() | {"$schema": "https://json-schema.org/draft/2020-12/schema"})

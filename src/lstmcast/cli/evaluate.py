@@ -23,8 +23,8 @@ from lstmcast.cli.output import (
 from lstmcast.errors import UsageError, counted
 
 if TYPE_CHECKING:
+    from lstmcast.experiment.trained import TrainedTokens
     from lstmcast.runs import Run
-    from lstmcast.trained import TrainedTokens
 
 MAX_HORIZON = 1_000_000
 
@@ -47,8 +47,8 @@ def evaluate(
         raise UsageError(f"--horizons {horizons!r}: each must be from 1 to {MAX_HORIZON:,}")
 
     from lstmcast import runs
+    from lstmcast.experiment.trained import TrainedTokens, load_trained
     from lstmcast.forecasting.evaluate import evaluate as score
-    from lstmcast.trained import TrainedTokens, load_trained
 
     found = runs.find(run, output_dir)
     trained = load_trained(found)
@@ -105,7 +105,7 @@ def _evaluate_tokens(run: Run, trained: TrainedTokens, json: bool, quiet: bool) 
 
 
 def _document(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
-    from lstmcast.runs import SCHEMA_VERSION
+    from lstmcast.files import SCHEMA_VERSION
 
     status = run.read_manifest().get("status")
     return {"schema_version": SCHEMA_VERSION, "run": str(run.path), "status": status, **summary}

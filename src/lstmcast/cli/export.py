@@ -11,7 +11,7 @@ from lstmcast.cli.output import OUTPUTS, OutputDir, RunArgument, emit
 
 if TYPE_CHECKING:
     from lstmcast.data.autoregression import Remainder
-    from lstmcast.trained import Trained, TrainedTokens
+    from lstmcast.experiment.trained import Trained, TrainedTokens
 
 
 def export(
@@ -24,8 +24,8 @@ def export(
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
     """Export a run's step function (x, h, c) -> (y, h, c) to another program's format."""
-    from lstmcast import runs
-    from lstmcast.trained import Trained, load_trained
+    from lstmcast import files, runs
+    from lstmcast.experiment.trained import Trained, load_trained
 
     found = runs.find(run, output_dir)
     trained = load_trained(found)
@@ -34,14 +34,14 @@ def export(
 
     content = (formats.to_onnx if to == "onnx" else formats.to_torch)(engine, _facts(found.name, trained))
     path = output or found.path / ("step.onnx" if to == "onnx" else "step.pt2")
-    runs.write(path, content)
+    files.write(path, content)
     emit(str(path))
 
 
 def _facts(name: str, trained: Trained | TrainedTokens) -> dict[str, Any]:
     """Say how to read the inputs and outputs: scaled = (value - mean) / scale."""
     from lstmcast import __version__
-    from lstmcast.trained import Trained
+    from lstmcast.experiment.trained import Trained
 
     facts: dict[str, Any] = {
         "lstmcast": __version__,

@@ -64,10 +64,10 @@ def gradcheck(
     if template is not None:
         from importlib.resources import files
 
-        emit_text(files("lstmcast.gradients.templates").joinpath(f"{template}.txt").read_text(encoding="utf-8"))
+        emit_text(files("lstmcast.doctor.templates").joinpath(f"{template}.txt").read_text(encoding="utf-8"))
         return
     if code is not None:
-        from lstmcast.gradients.code import check_code
+        from lstmcast.doctor.check_program import check_code
 
         report = check_code(code, time_limit, diagnose)
     else:

@@ -71,7 +71,7 @@ def abandon(stream: TextIO) -> None:
 
 def emit_json(document: Any) -> None:
     """Print one JSON document."""
-    from lstmcast.runs import to_json
+    from lstmcast.files import to_json
 
     emit(to_json(document))
 

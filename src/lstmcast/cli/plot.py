@@ -26,10 +26,10 @@ def plot(
     """Draw a run into its folder, and print the picture's path."""
     from lstmcast import runs
     from lstmcast.config.load import load
+    from lstmcast.experiment.trained import load_forecaster
     from lstmcast.forecasting.evaluate import HORIZONS, evaluate
     from lstmcast.reports import plots
     from lstmcast.reports.records import record_of
-    from lstmcast.trained import load_forecaster
 
     found = [runs.find(reference, output_dir) for reference in run or ["latest"]]
     for one in found:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from lstmcast.arrays import Array
     from lstmcast.data.time_axis import Clock
+    from lstmcast.experiment.trained import Trained
     from lstmcast.forecasting.rollout import Forecaster
-    from lstmcast.trained import Trained
 
 Format: TypeAlias = Literal["csv", "json", "npz"]
 MAX_FUTURE = 1_000_000_000
@@ -65,10 +65,10 @@ def predict(
     if column and data is None:
         raise UsageError("--column: names a column of the file given by --data; give both")
 
-    from lstmcast import runs
+    from lstmcast import files, runs
+    from lstmcast.experiment.trained import load_forecaster
     from lstmcast.forecasting.intervals import calibrate
     from lstmcast.forecasting.table import series_label
-    from lstmcast.trained import load_forecaster
 
     found = runs.find(run, output_dir)
     trained = load_forecaster(found, "predict")
@@ -101,7 +101,7 @@ def predict(
             for part in text:
                 emit_text(part)
         else:
-            with runs.replacing(output) as file:
+            with files.replacing(output) as file:
                 for part in text:
                     file.write(part.encode())
     else:
@@ -110,23 +110,23 @@ def predict(
         flat = values.transpose(0, 2, 1, 3).reshape(N * F, future, -1)
         if format == "json":
             document = {
-                "schema_version": runs.SCHEMA_VERSION,
+                "schema_version": files.SCHEMA_VERSION,
                 "run": str(found.path),
                 "future": future,
                 "labels": labels,
                 **{name: _numbers(flat[..., k]) for k, name in enumerate(("series", *BAND)[: flat.shape[2]])},
                 **({"times": list(times)} if times else {}),
             }
-            text_document = runs.to_json(document, indent=None)
+            text_document = files.to_json(document, indent=None)
             if output is None:
                 emit(text_document)
             else:
-                runs.write(output, text_document + "\n")
+                files.write(output, text_document + "\n")
         else:
             import numpy as np
 
             assert output is not None
-            with runs.replacing(output) as file:
+            with files.replacing(output) as file:
                 arrays = {name: flat[..., k] for k, name in enumerate(("series", *BAND)[: flat.shape[2]])}
                 arrays |= {"times": np.array(list(times))} if times else {}
                 np.savez(file, labels=np.array(labels), **arrays)  # type: ignore[arg-type]

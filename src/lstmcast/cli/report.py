@@ -29,7 +29,7 @@ def report(
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
     """Write one HTML file that shows a run, or compares many, and print its path."""
-    from lstmcast import runs
+    from lstmcast import files
     from lstmcast.reports import comparison, page, records
 
     references = run or ["latest"]
@@ -44,5 +44,5 @@ def report(
         text = page.sweep_page(title, found, chosen, sweep.get("trials") or ())
         place = folder or output_dir
     path = output or place / "report.html"
-    runs.write(path, text)
+    files.write(path, text)
     emit(str(path))

@@ -29,8 +29,9 @@ def runs(
 ) -> None:
     """List the runs, oldest first."""
     refuse_both(json, quiet)
+    from lstmcast.files import SCHEMA_VERSION
     from lstmcast.reports import records
-    from lstmcast.runs import SCHEMA_VERSION, SWEEP
+    from lstmcast.runs import SWEEP
 
     everything = records.records(output_dir)
     found = records.select(everything, where or [])

@@ -23,9 +23,9 @@ def sample(
     json: Json = False,
 ) -> None:
     """Draw new sequences from a network trained on text."""
-    from lstmcast import runs
+    from lstmcast import files, runs
+    from lstmcast.experiment.trained import TrainedTokens, load_trained
     from lstmcast.forecasting.tokens import sample as draw
-    from lstmcast.trained import TrainedTokens, load_trained
 
     found = runs.find(run, output_dir)
     trained = load_trained(found)
@@ -42,7 +42,7 @@ def sample(
         max_length=max_length,
     )
     if json:
-        emit_json({"schema_version": runs.SCHEMA_VERSION, "run": str(found.path), "samples": list(drawn)})
+        emit_json({"schema_version": files.SCHEMA_VERSION, "run": str(found.path), "samples": list(drawn)})
     else:
         for text in drawn:
             emit(text)

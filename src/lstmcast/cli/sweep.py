@@ -124,7 +124,7 @@ def best(
     refuse_both(json, quiet)
     from dataclasses import asdict
 
-    from lstmcast.runs import SCHEMA_VERSION
+    from lstmcast.files import SCHEMA_VERSION
     from lstmcast.sweeps.folder import Sweep, find
 
     found = Sweep.load(find(sweep, output_dir))
@@ -149,7 +149,7 @@ def list_(
     refuse_both(json, quiet)
     import shlex
 
-    from lstmcast.runs import SCHEMA_VERSION
+    from lstmcast.files import SCHEMA_VERSION
     from lstmcast.sweeps.spec import read_plan, refuse_tpe
 
     plan = read_plan(spec)
@@ -196,8 +196,8 @@ def _conduct(
 ) -> None:
     from lstmcast.runs import Run
     from lstmcast.stop import StopRequest
-    from lstmcast.sweeps.conduct import conduct, prepare
     from lstmcast.sweeps.folder import Sweep as Folder
+    from lstmcast.sweeps.run_sweep import conduct, prepare
 
     stop = StopRequest()
     with Run(sweep.path).locked(), stop.listening():

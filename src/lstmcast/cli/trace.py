@@ -38,16 +38,16 @@ def trace(
     if against not in OTHER:
         if config is not None or run != "latest":
             raise UsageError("--against FILE: traces a random sequence; leave out RUN and --config")
-        from lstmcast.gradients.trace_code import trace_code
+        from lstmcast.doctor.trace_program import trace_code
 
         _render(trace_code(Path(against), steps, units), against, format)
         return
 
     from lstmcast import runs
-    from lstmcast.builder import make_dataset, make_network_engine, make_sampler
+    from lstmcast.config.build import make_dataset, make_network_engine, make_sampler
     from lstmcast.config.load import load
+    from lstmcast.experiment.trained import TrainedTokens, load_trained
     from lstmcast.gradients.trace import trace as trace_batch
-    from lstmcast.trained import TrainedTokens, load_trained
 
     if config is not None:
         settings = load(config)

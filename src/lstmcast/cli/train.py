@@ -14,7 +14,7 @@ from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json
 from lstmcast.errors import UsageError, counted
 
 if TYPE_CHECKING:
-    from lstmcast.pipeline import Result, Training
+    from lstmcast.experiment.train_run import Result, Training
 
 
 def train(
@@ -72,13 +72,13 @@ def train(
             runs.check_name(name)
         run, settings, stem = None, load(config, overrides or [], seed), Path(config).stem
 
-    from lstmcast import pipeline
+    from lstmcast.experiment import train_run
     from lstmcast.stop import StopRequest
     from lstmcast.training import distributed
 
-    training = pipeline.Training(settings, run)
+    training = train_run.Training(settings, run)
     if dry_run:
-        plan = pipeline.describe(training)
+        plan = train_run.describe(training)
         if json:
             emit_json(plan)
         elif not quiet:

@@ -19,7 +19,7 @@ from lstmcast.config.schema import Config
 from lstmcast.config.yaml_file import MAX_DEPTH, Location, YamlError, parse
 from lstmcast.data.user_file import read_text, shorten, status
 from lstmcast.errors import InvalidError, LstmcastError, NotFoundError, UsageError, nearest
-from lstmcast.settings import Document
+from lstmcast.sections import Document
 
 MAX_BYTES = 2**20
 MAX_PROBLEMS = 20

@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from pydantic import Field, PrivateAttr
 
 from lstmcast.config.places import Places, locate
-from lstmcast.data import DataSettings
-from lstmcast.data.quantized import NumericSettings, Quantized
+from lstmcast.data import DataSection
+from lstmcast.data.quantized import NumericSection, Quantized
 from lstmcast.data.text import Text
 from lstmcast.errors import LstmcastError
 from lstmcast.network.engine import EngineName
-from lstmcast.network.settings import ModelSettings
-from lstmcast.settings import Document
-from lstmcast.training.optimizers import OptimizerSettings
-from lstmcast.training.schedules import Constant, ScheduleSettings
-from lstmcast.training.settings import TrainingSettings
+from lstmcast.network.section import ModelSection
+from lstmcast.sections import Document
+from lstmcast.training.optimizers import OptimizerSection
+from lstmcast.training.schedules import Constant, ScheduleSection
+from lstmcast.training.section import TrainingSection
 from lstmcast.training.stages import NextStage, Stage
 from lstmcast.training.trackers import TrackerName
 
@@ -29,11 +29,11 @@ class Config(Document):
     """All that decides a training run: the same config on the same machine gives the same bytes."""
 
     seed: int = Field(0, ge=0, lt=2**32, description="of the data, the parameters and the batches")
-    data: DataSettings = Field(description="the data generator")
-    model: ModelSettings = Field(ModelSettings(), description="the network")
-    optimizer: OptimizerSettings = Field(description="the optimizer")
-    schedule: ScheduleSettings = Field(Constant(kind="constant"), description="the learning rate's schedule")
-    training: TrainingSettings = Field(description="the training loop")
+    data: DataSection = Field(description="the data generator")
+    model: ModelSection = Field(ModelSection(), description="the network")
+    optimizer: OptimizerSection = Field(description="the optimizer")
+    schedule: ScheduleSection = Field(Constant(kind="constant"), description="the learning rate's schedule")
+    training: TrainingSection = Field(description="the training loop")
     then: list[NextStage] = Field([], max_length=100, description="further stages of the training, one after another")
     tracker: list[TrackerName] = Field([], max_length=2, description="other tools that show the training as it goes")
 
@@ -68,7 +68,7 @@ class Config(Document):
         return self.model.faster_engine(stage.dtype, training.batch_size, rollout=training.rollout is not None)
 
     @property
-    def generator(self) -> NumericSettings | Text:
+    def generator(self) -> NumericSection | Text:
         """The generator of the values themselves."""
         return self.data.source if isinstance(self.data, Quantized) else self.data
 

@@ -1,7 +1,7 @@
 """Data: what a network is trained on and measured by.
 
 A generator is one file: a config section with a ``build`` method that returns a `Dataset`.
-To add one, write the file and add its class to `DataSettings`.
+To add one, write the file and add its class to `DataSection`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,6 @@ from lstmcast.data.sine_bank import SineBank
 from lstmcast.data.text import Text
 from lstmcast.data.windowed_sine import WindowedSine
 
-DataSettings = Annotated[
+DataSection = Annotated[
     WindowedSine | SineBank | RandomSegments | Series | Text | Quantized, Field(discriminator="kind")
 ]

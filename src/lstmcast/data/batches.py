@@ -36,6 +36,25 @@ class Batch:
     initial_state: Array | None = None
     lengths: Array | None = None
 
+    @property
+    def first_fed(self) -> int:
+        """The first step at which any sequence reads its own prediction; T if none does.
+
+        Raises:
+            ValueError: if a prediction is read before one has been made.
+        """
+        if self.feedback is None or not self.feedback.any():
+            return int(self.inputs.shape[1])
+        fed = int(self.feedback.any(axis=0).argmax())
+        if fed < self.delay:
+            raise ValueError(f"step {fed} cannot read a prediction made {self.delay} steps before it")
+        return fed
+
+    @property
+    def first_counted(self) -> int:
+        """The first step that has a weight in the loss."""
+        return 0 if self.weights is None else int(self.weights.any(axis=0).argmax())
+
     def cut(self, timesteps: int | None) -> Batch:
         """Return the first ``timesteps`` steps of every sequence, as views; None: all of them."""
         if timesteps is None or timesteps >= self.inputs.shape[1]:

@@ -9,12 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from lstmcast.arrays import Array
-from lstmcast.settings import Section
+from lstmcast.sections import Section
 
 Period = Annotated[float, Field(gt=1, le=1e9)]
 
 
-class CovariateSettings(Section):
+class CovariateSection(Section):
     """Known periodic parts of a series, such as the hour of the day or the tides."""
 
     periods: list[Period] = Field(
@@ -53,7 +53,7 @@ class Covariates:
     scale: Array
 
     @classmethod
-    def fit(cls, settings: CovariateSettings, origin: float, train: Array) -> Covariates:
+    def fit(cls, settings: CovariateSection, origin: float, train: Array) -> Covariates:
         """Make them for the training part ``(L, F)``, whose first row is step 0, and fit them if asked."""
         P, F = len(settings.periods), train.shape[1]
         made = cls(np.array(settings.periods), origin, settings.inputs, np.zeros((2 * P, F)), np.ones(F))

@@ -16,10 +16,10 @@ from lstmcast.data.series import Series
 from lstmcast.data.sine_bank import SineBank
 from lstmcast.data.windowed_sine import WindowedSine
 from lstmcast.errors import InvalidError
-from lstmcast.settings import Section, Seed
+from lstmcast.sections import Section, Seed
 
-NumericSettings = WindowedSine | SineBank | RandomSegments | Series
-Source = Annotated[NumericSettings, Field(discriminator="kind")]
+NumericSection = WindowedSine | SineBank | RandomSegments | Series
+Source = Annotated[NumericSection, Field(discriminator="kind")]
 
 
 class Quantized(Section):

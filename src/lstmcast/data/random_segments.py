@@ -12,7 +12,7 @@ from lstmcast.data.batches import SegmentSampler
 from lstmcast.data.dataset import Borders, Dataset, Scaler, check_window
 from lstmcast.data.signal import Signal
 from lstmcast.errors import InvalidError
-from lstmcast.settings import Section, Seed
+from lstmcast.sections import Section, Seed
 
 
 class RandomSegments(Section):

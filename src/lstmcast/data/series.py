@@ -11,13 +11,13 @@ from pydantic import Field
 
 from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch, ChangedSampler, Sampler, WindowSampler
-from lstmcast.data.covariates import Covariates, CovariateSettings
+from lstmcast.data.covariates import Covariates, CovariateSection
 from lstmcast.data.csv_file import read_table
 from lstmcast.data.dataset import MAX_MAGNITUDE, Borders, Dataset, Scaler, check_window
 from lstmcast.data.time_axis import Clock, TimeAxis, read_times
 from lstmcast.data.user_file import shorten
 from lstmcast.errors import InvalidError, counted
-from lstmcast.settings import Section, Seed
+from lstmcast.sections import Section, Seed
 
 Missing: TypeAlias = Literal["error", "interpolate"]
 # more steps than this many times the rows are a mistake in the times, and would fill the memory
@@ -120,7 +120,7 @@ class Series(Section):
         None, description="times, checked for order and gaps: dates in ISO 8601, months or numbers; or mere labels"
     )
     missing: Missing = Field("error", description="what to do about missing values and rows; interpolate: linearly")
-    covariates: CovariateSettings | None = Field(None, description="what is known in advance: periodic parts")
+    covariates: CovariateSection | None = Field(None, description="what is known in advance: periodic parts")
     timesteps: int = Field(gt=0, description="steps in a training window; a forecast reads as many")
     horizon: int = Field(1, gt=0, description="steps from an input to its target")
     validation_share: float = Field(0.0, ge=0, lt=1, description="share of the series, between train and test")

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from lstmcast.arrays import Array
-from lstmcast.settings import Section
+from lstmcast.sections import Section
 
 
 class Modulation(Section):

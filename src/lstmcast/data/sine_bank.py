@@ -13,7 +13,7 @@ from lstmcast.data.batches import WindowSampler
 from lstmcast.data.dataset import Dataset, Held, Scaler, check_window
 from lstmcast.data.signal import Signal
 from lstmcast.errors import InvalidError
-from lstmcast.settings import Section, Seed
+from lstmcast.sections import Section, Seed
 
 
 class SineBank(Section):

@@ -17,7 +17,7 @@ from lstmcast.data.categories import one_hot_batch
 from lstmcast.data.dataset import Borders, check_window
 from lstmcast.data.user_file import read_text
 from lstmcast.errors import InvalidError
-from lstmcast.settings import Section, Seed
+from lstmcast.sections import Section, Seed
 
 MAX_BYTES = 64 * 2**20
 # not characters of any text: private use

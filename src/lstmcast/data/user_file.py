@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from lstmcast.errors import InvalidError
-from lstmcast.runs import read
+from lstmcast.files import read
 
 
 def status(path: Path) -> os.stat_result | None:

@@ -11,7 +11,7 @@ from pydantic import Field
 from lstmcast.data.batches import WindowSampler
 from lstmcast.data.dataset import Borders, Dataset, Held, Scaler, check_window
 from lstmcast.data.signal import Signal
-from lstmcast.settings import Section, Seed
+from lstmcast.sections import Section, Seed
 
 
 class WindowedSine(Section):

@@ -1,4 +1,1 @@
-"""Are these gradients right, and if not, which mistake made them wrong?
-
-``check.py`` checks a config's own network, ``code.py`` a user's program; both return a `Report`.
-"""
+"""The proof of this package's own gradients: the oracles, the check of a config's network, and the trace of a step."""

@@ -16,7 +16,8 @@ from lstmcast.errors import UsageError
 from lstmcast.gradients.oracles import EngineMaker, Objective, central_differences, complex_step
 from lstmcast.gradients.report import ParameterResult, Report
 from lstmcast.network.description import Network
-from lstmcast.network.engine import EngineName, make_engine, make_training_engine
+from lstmcast.network.engine import EngineName
+from lstmcast.network.make_engine import make_engine, make_training_engine
 from lstmcast.network.numpy_engine import MANY, NumpyEngine
 from lstmcast.network.parameters import Parameters
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lstmcast.runs import SCHEMA_VERSION
+from lstmcast.files import SCHEMA_VERSION
 
 
 @dataclass(frozen=True)

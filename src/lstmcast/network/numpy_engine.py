@@ -267,12 +267,12 @@ class NumpyEngine:
         B, T, _ = batch.inputs.shape
         if segment is None:
             segment = isqrt(T - 1) + 1 if self._recompute else T
-        fed = first_fed(batch)
+        fed = batch.first_fed
         alone = max(0, fed - batch.delay)
         y = np.zeros((T, self.network.output_size, B), self.parameters.values.dtype)
         tape, x = self._tape(segment, B), batch.inputs.transpose(1, 2, 0)
         tape.head.load()
-        output_from = min(first_counted(batch), alone)
+        output_from = min(batch.first_counted, alone)
         run = Pass(batch, self._packed(tape.products), tape, x, y, fed, alone, output_from, segment)
         state: list[Array] | None = None
         if batch.initial_state is not None:
@@ -310,7 +310,7 @@ class NumpyEngine:
 
     def _loss(self, batch: Batch, y: Array) -> tuple[np.generic, Array]:
         """Return the loss and dL/dy, ``(T, O, B)``, 0 before the first step that counts."""
-        first = first_counted(batch)
+        first = batch.first_counted
         w = np.ones((1, y.shape[2])) if batch.weights is None else batch.weights.T[first:]
         w = np.broadcast_to(w, (len(y) - first, y.shape[2]))[:, None]
         w = (w / w.sum()).astype(y.real.dtype)
@@ -430,22 +430,3 @@ class NumpyEngine:
         for index, total in enumerate(dW):
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             self._cell.unpack(total, *(views[f"cells.{index}.{name}"] for name in names))
-
-
-def first_fed(batch: Batch) -> int:
-    """Return the first step at which any sequence reads its own prediction; T if none does.
-
-    Raises:
-        ValueError: if a prediction is read before one has been made.
-    """
-    if batch.feedback is None or not batch.feedback.any():
-        return int(batch.inputs.shape[1])
-    fed = int(batch.feedback.any(axis=0).argmax())
-    if fed < batch.delay:
-        raise ValueError(f"step {fed} cannot read a prediction made {batch.delay} steps before it")
-    return fed
-
-
-def first_counted(batch: Batch) -> int:
-    """Return the first step that has a weight in the loss."""
-    return 0 if batch.weights is None else int(batch.weights.any(axis=0).argmax())

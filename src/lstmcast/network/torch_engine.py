@@ -18,7 +18,6 @@ from lstmcast.errors import InvalidError
 from lstmcast.network.cells import CELLS
 from lstmcast.network.description import Network
 from lstmcast.network.engine import Device, same
-from lstmcast.network.numpy_engine import first_fed
 from lstmcast.network.parameters import Parameters, named_views
 
 State = tuple[Tensor, ...]
@@ -219,7 +218,7 @@ class TorchEngine:
         return y
 
     def _outputs(self, batch: Batch, x: Tensor, state: Tensor) -> Tensor:
-        fed, T = first_fed(batch), x.shape[1]
+        fed, T = batch.first_fed, x.shape[1]
         top, states = self._run(x[:, :fed], self._split(state))
         outputs = self._predict(top, x[:, :fed])
         if batch.feedback is None or fed == T:

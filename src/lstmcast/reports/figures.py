@@ -19,8 +19,9 @@ from matplotlib.ticker import LogFormatter
 
 from lstmcast.arrays import Array
 from lstmcast.errors import InvalidError, NotFoundError
+from lstmcast.files import read
 from lstmcast.reports.plots import HISTORY, NETWORK, TRUTH, quiet_fonts, styles
-from lstmcast.runs import MAX_FORECAST, read
+from lstmcast.runs import MAX_FORECAST
 
 # inches; on a phone's width the letters are still 9 px high
 WIDTH = 6.2

@@ -15,11 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lstmcast.errors import LstmcastError, counted
+from lstmcast.files import read
 from lstmcast.reports import figures, plots
 from lstmcast.reports.comparison import DONE, compare, differing
 from lstmcast.reports.records import Record, badness, more_is_better
 from lstmcast.reports.tables import cell, number
-from lstmcast.runs import MAX_MANIFEST, read
+from lstmcast.runs import MAX_MANIFEST
 
 # trials beyond these, the best by the metric, are shown without pictures
 MAX_PICTURED = 60

@@ -21,8 +21,8 @@ from matplotlib.ticker import MaxNLocator
 from lstmcast.arrays import Array
 from lstmcast.data.time_axis import Clock
 from lstmcast.errors import InvalidError, UsageError, counted
+from lstmcast.files import write
 from lstmcast.forecasting.evaluate import Evaluation
-from lstmcast.runs import write
 
 # Okabe and Ito's colours, told apart by all eyes; wine in the place of yellow, which is lost on white
 TRUTH, NETWORK, HISTORY = "#999999", "#0072B2", "#333333"

@@ -14,7 +14,8 @@ from typing import Any
 
 from lstmcast.config.yaml_file import YamlError, parse
 from lstmcast.errors import LstmcastError, NotFoundError, UsageError, nearest
-from lstmcast.runs import MAX_MANIFEST, MAX_SWEEP, SWEEP, Run, all_runs, find, read
+from lstmcast.files import read
+from lstmcast.runs import MAX_MANIFEST, MAX_SWEEP, SWEEP, Run, all_runs, find
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,

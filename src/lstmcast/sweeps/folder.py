@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lstmcast import runs
-from lstmcast.builder import dump_config
+from lstmcast import files, runs
+from lstmcast.config.build import dump_config
 from lstmcast.config.load import load, load_document
 from lstmcast.config.schema import Config
 from lstmcast.config.yaml_file import dump
@@ -46,8 +46,8 @@ class Sweep:
             UnwritableError: if the folder cannot be made.
         """
         path = runs.create_folder(output_dir, name, plan.path.stem)
-        runs.write(path / SPEC, _dump(plan.spec))
-        runs.write(path / BASE, dump_config(plan.base))
+        files.write(path / SPEC, _dump(plan.spec))
+        files.write(path / BASE, dump_config(plan.base))
         sweep = cls(path, plan.spec, plan.trials, plan.total, runs.created_now())
         sweep.save()
         return sweep
@@ -62,7 +62,7 @@ class Sweep:
         spec, _ = load_document(path / SPEC, Spec, "a sweep")
         held = Run(path).held  # before and after: it may begin or end just now
         try:
-            document = json.loads(runs.read(path / MANIFEST, runs.MAX_SWEEP))
+            document = json.loads(files.read(path / MANIFEST, runs.MAX_SWEEP))
             trials = [
                 Trial(**{key: item[key] for key in Trial.__dataclass_fields__ if key in item})
                 for item in document["trials"]
@@ -77,14 +77,14 @@ class Sweep:
     def save(self) -> None:
         """Write the manifest."""
         document = {
-            "schema_version": runs.SCHEMA_VERSION,
+            "schema_version": files.SCHEMA_VERSION,
             "created": self.created,
             "metric": self.spec.metric,
             "direction": "maximize" if self.spec.maximizes else "minimize",
             "total": self.total,
             "trials": [asdict(trial) for trial in self.trials],
         }
-        runs.write(self.path / MANIFEST, runs.to_json(document) + "\n")
+        files.write(self.path / MANIFEST, files.to_json(document) + "\n")
 
     def same_as(self, plan: Plan) -> bool:
         """Whether a spec and its base are those that the sweep was started with.
@@ -120,7 +120,7 @@ class Sweep:
 
     def discard(self, trial: Trial) -> None:
         """Remove what a trial has left, so that it begins anew."""
-        with runs.writing(self.run(trial).path), suppress(FileNotFoundError):
+        with files.writing(self.run(trial).path), suppress(FileNotFoundError):
             shutil.rmtree(self.run(trial).path)
         trial.status, trial.score, trial.reason = "waiting", None, ""
 
@@ -186,7 +186,7 @@ class Sweep:
         except NotFoundError:
             best = None
         return {
-            "schema_version": runs.SCHEMA_VERSION,
+            "schema_version": files.SCHEMA_VERSION,
             "sweep": str(self.path),
             "status": self.status,
             "metric": self.spec.metric,

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from lstmcast.config.yaml_file import YamlError, parse
-from lstmcast.settings import Section
+from lstmcast.sections import Section
 
 
 class Values(Section):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from lstmcast.builder import check_parts
+from lstmcast.config.build import check_parts
 from lstmcast.config.load import find, load, load_document
 from lstmcast.config.places import place_of
 from lstmcast.config.schema import Config
@@ -23,7 +23,7 @@ from lstmcast.data.user_file import shorten
 from lstmcast.errors import InvalidError, LstmcastError, NotFoundError, UsageError
 from lstmcast.forecasting.evaluate import HORIZONS
 from lstmcast.reports.records import more_is_better
-from lstmcast.settings import Document, Section
+from lstmcast.sections import Document, Section
 from lstmcast.sweeps.space import Values, override
 
 MAX_TRIALS = 10_000

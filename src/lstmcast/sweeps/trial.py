@@ -69,7 +69,7 @@ def train_trial(
     Raises:
         LstmcastError: if it cannot be trained.
     """
-    from lstmcast.pipeline import Training
+    from lstmcast.experiment.train_run import Training
     from lstmcast.runs import Run
     from lstmcast.stop import StopRequest
 

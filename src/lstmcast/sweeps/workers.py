@@ -54,7 +54,9 @@ class LocalWorkers:
         self.slots = slots
         # processes that are forked from one that has imported torch, and nothing else: no threads, no state
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["lstmcast.pipeline", "lstmcast.reports.plots", "torch._dynamo"])
+        self._context.set_forkserver_preload(
+            ["lstmcast.experiment.train_run", "lstmcast.reports.plots", "torch._dynamo"]
+        )
         self._lanes = [_Lane(self._context) for _ in range(slots)]
 
     def submit(self, order: Order, folder: Path) -> Future[Ended]:

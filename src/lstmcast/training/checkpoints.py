@@ -24,7 +24,7 @@ from safetensors.numpy import save as save_arrays
 
 from lstmcast.arrays import Array
 from lstmcast.errors import InvalidError, NotFoundError
-from lstmcast.runs import read, write
+from lstmcast.files import read, write
 
 FORMAT = "lstmcast-checkpoint-2"
 # the file's beginning: the header's length in 8 bytes, then this, then the digest

@@ -1,6 +1,6 @@
 """The optimizers, on the one flat vector of parameters: ``torch.optim``'s, and one that it does not have.
 
-To add one, write its section and add it to `OptimizerSettings`.
+To add one, write its section and add it to `OptimizerSection`.
 Source: https://docs.pytorch.org/docs/stable/optim.html
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from lstmcast.settings import Section
+from lstmcast.sections import Section
 
 if TYPE_CHECKING:
     import torch
@@ -148,4 +148,4 @@ class LevenbergMarquardt(Section):
         return LevenbergMarquardt(parameter, self.learning_rate, self.damping, self.attempts)
 
 
-OptimizerSettings = Annotated[Adam | AdamW | SGD | RMSprop | LBFGS | LevenbergMarquardt, Field(discriminator="kind")]
+OptimizerSection = Annotated[Adam | AdamW | SGD | RMSprop | LBFGS | LevenbergMarquardt, Field(discriminator="kind")]

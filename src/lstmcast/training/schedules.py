@@ -1,6 +1,6 @@
 """The learning rate's schedules, all of them ``torch.optim.lr_scheduler``'s.
 
-To add one, write its section and add it to `ScheduleSettings`.
+To add one, write its section and add it to `ScheduleSection`.
 Source: https://docs.pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from lstmcast.settings import Section
+from lstmcast.sections import Section
 
 if TYPE_CHECKING:
     import torch
@@ -124,13 +124,13 @@ class Plateau(Scheduled):
         return ReduceLROnPlateau(optimizer, factor=self.factor, patience=self.patience, threshold=self.threshold)
 
 
-ScheduleSettings = Annotated[Constant | Step | Exponential | Cosine | OneCycle | Plateau, Field(discriminator="kind")]
+ScheduleSection = Annotated[Constant | Step | Exponential | Cosine | OneCycle | Plateau, Field(discriminator="kind")]
 
 
 class Schedule:
     """A schedule at work: stepped after every optimizer step, and told of every validation."""
 
-    def __init__(self, settings: ScheduleSettings, optimizer: torch.optim.Optimizer, steps: int | None) -> None:
+    def __init__(self, settings: ScheduleSection, optimizer: torch.optim.Optimizer, steps: int | None) -> None:
         """Make the schedule for a training of ``steps`` steps, if that is known."""
         from torch.optim.lr_scheduler import LinearLR, SequentialLR
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from lstmcast.network.settings import DtypeName
-from lstmcast.settings import Section
-from lstmcast.training.optimizers import OptimizerSettings
-from lstmcast.training.schedules import Constant, ScheduleSettings
-from lstmcast.training.settings import Loop, TrainingSettings
+from lstmcast.network.section import DtypeName
+from lstmcast.sections import Section
+from lstmcast.training.optimizers import OptimizerSection
+from lstmcast.training.schedules import Constant, ScheduleSection
+from lstmcast.training.section import Loop, TrainingSection
 
 
 class NextStage(Section):
     """A further stage: it takes over the parameters (their average, if there is one) and nothing else."""
 
-    optimizer: OptimizerSettings = Field(description="the stage's optimizer")
-    schedule: ScheduleSettings = Field(Constant(kind="constant"), description="the learning rate's schedule")
+    optimizer: OptimizerSection = Field(description="the stage's optimizer")
+    schedule: ScheduleSection = Field(Constant(kind="constant"), description="the learning rate's schedule")
     training: Loop = Field(description="the stage's training loop")
     dtype: DtypeName | None = Field(None, description="precision from here on; null: as before")
 
@@ -30,9 +30,9 @@ class Stage:
         key: where its keys stand in the config: "" or "then.0." and so on.
     """
 
-    optimizer: OptimizerSettings
-    schedule: ScheduleSettings
-    training: TrainingSettings
+    optimizer: OptimizerSection
+    schedule: ScheduleSection
+    training: TrainingSection
     dtype: DtypeName
     key: str = ""
 
@@ -54,7 +54,7 @@ class Stage:
     def after(self, following: NextStage, index: int) -> Stage:
         """Return the stage that follows this one."""
         for_all = {
-            name: getattr(self.training, name) for name in TrainingSettings.model_fields.keys() - Loop.model_fields
+            name: getattr(self.training, name) for name in TrainingSection.model_fields.keys() - Loop.model_fields
         }
-        training = TrainingSettings.model_construct(**vars(following.training), **for_all)
+        training = TrainingSection.model_construct(**vars(following.training), **for_all)
         return Stage(following.optimizer, following.schedule, training, following.dtype or self.dtype, f"then.{index}.")

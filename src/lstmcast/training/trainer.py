@@ -19,9 +19,9 @@ from lstmcast.errors import InvalidError
 from lstmcast.network.engine import TrainingEngine
 from lstmcast.stop import Stopped
 from lstmcast.training.checkpoints import Checkpoint, check_like, flatten, unflatten
-from lstmcast.training.optimizers import OptimizerSettings
-from lstmcast.training.schedules import Schedule, ScheduleSettings
-from lstmcast.training.settings import TrainingSettings
+from lstmcast.training.optimizers import OptimizerSection
+from lstmcast.training.schedules import Schedule, ScheduleSection
+from lstmcast.training.section import TrainingSection
 
 # a loss this many times the first one, or the targets' mean square, has left for good
 DIVERGED = 1e4
@@ -125,9 +125,9 @@ class Trainer:
         self,
         engine: TrainingEngine,
         sampler: Sampler,
-        optimizer: OptimizerSettings,
-        schedule: ScheduleSettings,
-        training: TrainingSettings,
+        optimizer: OptimizerSection,
+        schedule: ScheduleSection,
+        training: TrainingSection,
         seed: int,
         validate: Callable[[], float] | None = None,
         stage: int = 0,
