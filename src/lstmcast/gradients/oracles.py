@@ -1,6 +1,6 @@
 """Ways to differentiate a loss without its backward pass.
 
-Each takes a `Objective` and returns the gradient with respect to its whole vector of variables: parameters, then
+Each returns the gradient with respect to a whole vector of variables; those of an `Objective` are parameters, then
 inputs, then initial state.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,17 @@ from lstmcast.network.parameters import Parameters
 COMPLEX_STEP = 1e-200
 CENTRAL_STEP = 2e-3
 EngineMaker: TypeAlias = Callable[[Network, Parameters], Engine]
+
+
+class Differentiable(Protocol):
+    """A loss as a function of one vector."""
+
+    @property
+    def variables(self) -> Array:
+        """Where it is differentiated, ``(V,)``."""
+
+    def loss(self, variables: Array) -> complex | float:
+        """Return the loss at real or complex variables."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ class Objective:
         return np.concatenate([parameters.gradient, inputs.ravel(), state.ravel()])
 
 
-def complex_step(problem: Objective, directions: Array | None = None) -> Array:
+def complex_step(problem: Differentiable, directions: Array | None = None) -> Array:
     """Differentiate by a complex step: dL/dv = Im L(x + i h v) / h, exact to rounding.
 
     Source: Squire and Trapp 1998, https://doi.org/10.1137/S003614459631241X
@@ -122,30 +133,35 @@ class Central:
     kink: Array
 
 
-def central_differences(problem: Objective) -> Central:
+def central_differences(problem: Differentiable, noise: float = 0.0) -> Central:
     """Differentiate by central differences D at two steps, (4 D(h/2) - D(h)) / 3, and estimate the error.
 
     The difference of the two estimates bounds the error of the better one. Where a ReLU bends within the step the
-    slopes of the two sides differ by as much at h/2 as at h; on a smooth function that gap halves.
+    slopes of the two sides differ by as much at h/2 as at h; on a smooth function that gap halves. A loss that rounds
+    by more than float64 does, by ``noise``, is differenced at larger steps.
     Source: Richardson's extrapolation, https://en.wikipedia.org/wiki/Richardson_extrapolation
     """
     x = problem.variables.astype(np.float64)
     middle = float(np.real(problem.loss(x)))
+    # where the rounding of the loss and its curvature do the same harm
+    relative_step = max(CENTRAL_STEP, (noise / max(1.0, abs(middle))) ** 0.2)
     V = len(x)
     gradient, error, kink = np.empty(V), np.empty(V), np.zeros(V, dtype=bool)
     for v in range(V):
-        h = CENTRAL_STEP * max(1.0, abs(x[v]))
+        h = relative_step * max(1.0, abs(x[v]))
         slopes = []
-        for step in (h, h / 2):
+        for distance in (h, h / 2):
             sides = []
             for sign in (1, -1):
                 moved = x.copy()
-                moved[v] += sign * step
+                moved[v] += sign * distance
                 sides.append(float(np.real(problem.loss(moved))))
-            slopes.append(((sides[0] - middle) / step, (middle - sides[1]) / step))
+            slopes.append(((sides[0] - middle) / distance, (middle - sides[1]) / distance))
         wide, near = (sum(pair) / 2 for pair in slopes)
         gradient[v] = (4 * near - wide) / 3
-        error[v] = abs(near - wide) + 1e-14 * max(1.0, abs(middle)) / h
+        rounding = max(noise, 1e-14 * max(1.0, abs(middle))) / h
+        error[v] = abs(near - wide) + rounding
         gaps = [abs(right - left) for right, left in slopes]
-        kink[v] = abs(gaps[1] - gaps[0] / 2) > 0.01 * gaps[0] and gaps[0] > 1e-7 * max(1.0, abs(gradient[v]))
+        least = 1e-7 * max(1.0, abs(gradient[v])) + 20 * noise / h
+        kink[v] = abs(gaps[1] - gaps[0] / 2) > 0.01 * gaps[0] + 20 * noise / h and gaps[0] > least
     return Central(gradient, error, kink)

@@ -18,12 +18,24 @@ class ParameterResult:
         passed: it is small enough.
         worst_element: the indices of the entry that is furthest off.
         note: anything worth saying beside the number.
+        analytic: the gradient that was checked, at that entry; None: not kept.
+        numeric: the oracle's, at that entry; None: not kept.
     """
 
     relative_error: float
     passed: bool
     worst_element: tuple[int, ...] | None = None
     note: str = ""
+    analytic: float | None = None
+    numeric: float | None = None
+
+    @property
+    def detail(self) -> str:
+        """What is known of the worst entry, for people."""
+        parts = [f"worst at {self.worst_element}"] if self.worst_element else []
+        if self.analytic is not None:
+            parts.append(f"given {self.analytic:.6g}, slope {self.numeric:.6g}")
+        return "".join(f"  {part}" for part in (*parts, self.note) if part)
 
 
 @dataclass(frozen=True)
@@ -63,9 +75,25 @@ class Report:
     diagnosis: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """Write the report as a plain table."""
+        width = max(map(len, self.parameters), default=0)
+        lines = [
+            f"{name:<{width}}  {result.relative_error:8.2g}  {'right' if result.passed else 'WRONG'}{result.detail}"
+            for name, result in self.parameters.items()
+        ]
+        lines.append(
+            f"{'passed' if self.passed else 'failed'}: worst relative error {self.worst_relative_error:.2g},"
+            f" against {self.oracle}"
+        )
+        return "\n".join(lines)
+
     def as_json(self) -> dict[str, Any]:
         """Return the JSON document's fields; an error that is no number becomes None."""
         document = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        for result in document["parameters"].values():
+            if result["analytic"] is None:
+                del result["analytic"], result["numeric"]
         for holder in (document, *document["parameters"].values()):
             for key in ("relative_error", "worst_relative_error"):
                 if key in holder and not math.isfinite(holder[key]):

@@ -1,0 +1,241 @@
+"""The check of any function's gradients against slopes of the function itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from lstmcast.arrays import Array
+from lstmcast.errors import UsageError
+from lstmcast.gradients.oracles import central_differences, complex_step
+from lstmcast.gradients.report import ParameterResult, Report
+
+ArrayMap: TypeAlias = Mapping[str, Array]
+Loss: TypeAlias = Callable[[ArrayMap], object]
+Gradients: TypeAlias = Callable[[ArrayMap], ArrayMap] | ArrayMap
+# how many times its own estimate the error of a slope may be
+UNCERTAINTY = 3.0
+# the distance at which the roughness of a loss is measured: ten roundings of float32
+NOISE_STEP = 1e-6
+
+
+@dataclass(frozen=True)
+class Along:
+    """A loss as a function of how far some elements of one parameter have moved, and all of it along one direction.
+
+    Attributes:
+        call: the loss.
+        parameters: where it is differentiated, by name.
+        name: the parameter that moves.
+        places: the elements that move one by one, ``(M,)``, as indices of the flat array.
+        direction: a unit vector as long as the array, or None where ``places`` are all of it.
+    """
+
+    call: Loss
+    parameters: ArrayMap
+    name: str
+    places: Array
+    direction: Array | None
+
+    @property
+    def variables(self) -> Array:
+        """No movement at all, ``(M,)`` or ``(M + 1,)``."""
+        return np.zeros(len(self.places) + (self.direction is not None))
+
+    def loss(self, variables: Array) -> complex | float:
+        """Return the loss after a movement.
+
+        Raises:
+            UsageError: if it is no single number.
+        """
+        array = self.parameters[self.name].astype(variables.dtype).ravel()
+        array[self.places] += variables[: len(self.places)]
+        if self.direction is not None:
+            array += variables[-1] * self.direction
+        moved = {name: other.copy() for name, other in self.parameters.items()}
+        value = np.asarray(self.call(moved | {self.name: array.reshape(self.parameters[self.name].shape)}))
+        if value.size != 1 or value.dtype.kind not in "fiuc":
+            raise UsageError(f"loss: returned {value.dtype} of shape {value.shape}; it must return one number")
+        return complex(value.item()) if value.dtype.kind == "c" else float(value.item())
+
+    def of(self, gradient: Array) -> Array:
+        """Return a gradient of the parameter as slopes along the variables."""
+        elements = gradient.ravel()[self.places]
+        return elements if self.direction is None else np.append(elements, gradient.ravel() @ self.direction)
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Slopes along the variables of an `Along`, how far they may be off, and which lie at no kink; all ``(M,)``."""
+
+    values: Array
+    uncertain: Array
+    smooth: Array
+    exact: bool
+
+
+def check_gradients(
+    loss: Loss,
+    gradients: Gradients,
+    parameters: ArrayMap,
+    *,
+    relative_tolerance: float = 1e-6,
+    absolute_tolerance: float = 1e-9,
+    entries: int = 100,
+    seed: int = 0,
+) -> Report:
+    """Compare the gradients of any function with the slopes of the function itself.
+
+    The slopes come from a complex step where the function calculates with complex numbers. Else they come from
+    central differences at two step sizes, whose disagreement says how exact they are: a loss in float32 is rough.
+    Of an array with more than ``entries`` elements that many are looked at, drawn at random; a random direction
+    through all of its elements watches over the rest.
+
+    Args:
+        loss: takes the parameters by name and returns one number, the same for the same parameters.
+        gradients: the gradients to check by name, or a function of the parameters that returns them.
+        parameters: arrays of any shape, by name; all are used in float64.
+        relative_tolerance: how far a gradient may be off, relative to the norm of its slopes.
+        absolute_tolerance: how far its norm may be off in any case.
+        entries: how many elements of each array are looked at.
+        seed: of the elements that are drawn, and of the direction.
+
+    Returns:
+        A report: ``passed``, and for each parameter its relative error, the element that is furthest off, and there
+        the gradient that was given (``analytic``) beside the slope (``numeric``). Printed, it is a table.
+
+    Raises:
+        UsageError: if a gradient is missing or of another shape, if the loss is no finite number, or if it changes
+            while the parameters do not.
+
+    Source: Squire and Trapp 1998, https://doi.org/10.1137/S003614459631241X (complex step); Richardson's
+    extrapolation, https://en.wikipedia.org/wiki/Richardson_extrapolation (central differences)
+    """
+    at = {name: np.array(array, dtype=np.float64) for name, array in parameters.items()}
+    if not at:
+        raise UsageError("parameters: there are none")
+    given = _given(gradients, at)
+    random = np.random.default_rng(seed)
+    along = {name: _along(loss, at, name, entries, random) for name in at}
+    _refuse_restless(next(iter(along.values())))
+    slopes = {name: _slopes(function) for name, function in along.items()}
+    scale = float(np.linalg.norm(np.concatenate([found.values for found in slopes.values()])))
+    results = {}
+    for name, found in slopes.items():
+        analytic, smooth = along[name].of(given[name]), np.flatnonzero(found.smooth)
+        difference = np.abs(analytic - found.values)[smooth]
+        distance = float(np.linalg.norm(difference))
+        size = max(float(np.linalg.norm(found.values[smooth])), 1e-3 * scale)
+        allowed = absolute_tolerance + relative_tolerance * size
+        notes = [f"{left_out} at a kink left out"] if (left_out := len(analytic) - len(smooth)) else []
+        element, places = None, along[name].places
+        if len(smooth):
+            worst = int(smooth[np.argmax(difference)])
+            if worst < len(places):
+                element = tuple(map(int, np.unravel_index(places[worst], at[name].shape)))
+            else:
+                notes.append("furthest off along a direction through all elements")
+        results[name] = ParameterResult(
+            distance / size if size else (float("inf") if distance else 0.0),
+            distance <= allowed + UNCERTAINTY * float(np.linalg.norm(found.uncertain[smooth])),
+            element,
+            "; ".join(notes),
+            float(analytic[worst]) if len(smooth) else None,
+            float(found.values[worst]) if len(smooth) else None,
+        )
+    exact = all(found.exact for found in slopes.values())
+    worst_error = float(np.max([result.relative_error for result in results.values()]))
+    passed = all(result.passed for result in results.values())
+    return Report(passed, "complex" if exact else "central", worst_error, results)
+
+
+def assert_gradients(
+    loss: Loss,
+    gradients: Gradients,
+    parameters: ArrayMap,
+    *,
+    relative_tolerance: float = 1e-6,
+    absolute_tolerance: float = 1e-9,
+    entries: int = 100,
+    seed: int = 0,
+) -> None:
+    """Fail a test whose gradients are wrong; the arguments are those of `check_gradients`.
+
+    Raises:
+        AssertionError: if a gradient is wrong, with the table of `check_gradients`.
+        UsageError: as `check_gradients` does.
+    """
+    report = check_gradients(
+        loss,
+        gradients,
+        parameters,
+        relative_tolerance=relative_tolerance,
+        absolute_tolerance=absolute_tolerance,
+        entries=entries,
+        seed=seed,
+    )
+    if not report.passed:
+        raise AssertionError(f"wrong gradients\n{report}")
+
+
+def _given(gradients: Gradients, at: ArrayMap) -> ArrayMap:
+    """Return the gradients to check, each of its parameter's shape."""
+    found = gradients({name: array.copy() for name, array in at.items()}) if callable(gradients) else gradients
+    arrays = {name: np.asarray(found[name], dtype=np.float64) for name in at if name in found}
+    problems = [f"gradients: none of {name!r}; there are {', '.join(found)}" for name in at if name not in found]
+    problems += [
+        f"gradients: {name!r} has shape {array.shape}; its parameter has {at[name].shape}"
+        for name, array in arrays.items()
+        if array.shape != at[name].shape
+    ]
+    if problems:
+        raise UsageError("\n".join(problems))
+    return arrays
+
+
+def _along(loss: Loss, at: ArrayMap, name: str, entries: int, random: np.random.Generator) -> Along:
+    size = at[name].size
+    if size <= entries:
+        return Along(loss, at, name, np.arange(size), None)
+    direction = random.standard_normal(size)
+    places = np.sort(random.choice(size, entries, replace=False))
+    return Along(loss, at, name, places, direction / np.linalg.norm(direction))
+
+
+def _refuse_restless(function: Along) -> None:
+    first, second = (function.loss(function.variables) for _ in range(2))
+    if not np.isfinite(first):
+        raise UsageError(f"loss: is {first} at these parameters; slopes need a finite number")
+    if first != second:
+        raise UsageError(
+            f"loss: gives {first!r}, then {second!r} for the same parameters", "fix its seed, its data and its state"
+        )
+
+
+def _noise(function: Along) -> float:
+    """Estimate how rough the loss is: the standard deviation of its rounding errors.
+
+    A smooth function has no fourth differences at so small a distance; what is left is rounding.
+    Source: Moré and Wild 2011, https://doi.org/10.1137/100786125, equation (2.2)
+    """
+    steps = NOISE_STEP * np.arange(9)[:, None] * np.linspace(1.0, 2.0, len(function.variables))
+    fourth = np.diff([float(np.real(function.loss(step))) for step in steps], n=4)
+    return float(np.sqrt(np.mean(fourth**2) * 24**2 / 40320))
+
+
+def _slopes(function: Along) -> Slopes:
+    """Differentiate by a complex step if the loss calculates with complex numbers, else by central differences."""
+    central = central_differences(function, _noise(function))
+    uncertain = np.maximum(central.error, np.median(central.error))
+    near = UNCERTAINTY * uncertain + 1e-6 * np.abs(central.gradient).max(initial=0.0)
+    try:
+        with np.errstate(all="ignore"):
+            exact = complex_step(function)
+    except Exception:  # each function that takes real numbers alone says so in its own way
+        exact = np.full(len(near), np.nan)
+    if ((np.abs(exact - central.gradient) <= near) | (central.kink & np.isfinite(exact))).all():
+        return Slopes(exact, np.zeros(len(exact)), np.ones(len(exact), dtype=bool), exact=True)
+    return Slopes(central.gradient, uncertain, ~central.kink, exact=False)

@@ -1,0 +1,122 @@
+"""The check of any function accepts right gradients and rejects wrong ones, however the function calculates."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lstmcast.errors import UsageError
+from lstmcast.gradients.function import assert_gradients, check_gradients
+
+RANDOM = np.random.default_rng(0)
+PARAMETERS = {"W": RANDOM.standard_normal((3, 4)), "b": RANDOM.standard_normal(4), "s": np.array(0.7)}
+X = RANDOM.standard_normal((5, 3))
+
+
+def loss(p):
+    return p["s"] * (np.tanh(X @ p["W"] + p["b"]) ** 2).sum()
+
+
+def gradients(p):
+    y = np.tanh(X @ p["W"] + p["b"])
+    da = p["s"] * 2 * y * (1 - y**2)
+    return {"W": X.T @ da, "b": da.sum(axis=0), "s": (y**2).sum()}
+
+
+def in_float32(p):
+    single = {name: np.real(array).astype(np.float32) for name, array in p.items()}
+    y = np.tanh(X.astype(np.float32) @ single["W"] + single["b"])
+    return float(single["s"] * (y**2).sum(dtype=np.float32))
+
+
+def with_mathematics(p):
+    """Take no complex numbers: `math` refuses them."""
+    total = 0.0
+    for x in X:
+        for k in range(4):
+            total += math.tanh(float(x @ p["W"][:, k] + p["b"][k])) ** 2
+    return float(p["s"]) * total
+
+
+@pytest.mark.parametrize(
+    ("function", "oracle"), [(loss, "complex"), (with_mathematics, "central"), (in_float32, "central")]
+)
+def test_right_gradients_pass(function, oracle):
+    report = check_gradients(function, gradients, PARAMETERS)
+    assert report.passed, str(report)
+    assert report.oracle == oracle
+    assert_gradients(function, gradients, PARAMETERS)
+
+
+@pytest.mark.parametrize("function", [loss, with_mathematics, in_float32])
+@pytest.mark.parametrize(("name", "place"), [("W", (1, 2)), ("b", (3,)), ("s", ())])
+def test_one_wrong_element_is_found_with_both_numbers(function, name, place):
+    wrong = gradients(PARAMETERS)
+    right = wrong[name][place]
+    wrong[name] = np.array(wrong[name])
+    wrong[name][place] += 0.1
+    report = check_gradients(function, wrong, PARAMETERS)
+    assert not report.passed
+    assert {key for key, result in report.parameters.items() if not result.passed} == {name}
+    result = report.parameters[name]
+    assert result.worst_element == place
+    assert result.analytic == pytest.approx(right + 0.1)
+    assert result.numeric == pytest.approx(right, abs=1e-3)
+    assert "WRONG" in str(report)
+    with pytest.raises(AssertionError, match="WRONG"):
+        assert_gradients(function, wrong, PARAMETERS)
+
+
+def test_the_direction_sees_an_element_that_is_not_looked_at():
+    big = {"w": RANDOM.standard_normal(500)}
+    for place in range(0, 500, 50):
+        wrong = 2 * big["w"]
+        wrong[place] += 1.0
+        assert not check_gradients(lambda p: (p["w"] ** 2).sum(), {"w": wrong}, big, entries=10).passed
+    assert check_gradients(lambda p: (p["w"] ** 2).sum(), {"w": 2 * big["w"]}, big, entries=10).passed
+
+
+def test_elements_at_a_kink_do_not_count():
+    at = {"w": np.array([0.0, 1.0, -1.0])}
+    relu = {"w": np.array([1.0, 1.0, 0.0])}
+    report = check_gradients(lambda p: np.maximum(np.real(p["w"]), 0).sum(), relu, at)
+    assert report.passed
+    assert "kink" in report.parameters["w"].note
+    relu["w"][2] = 1.0
+    assert not check_gradients(lambda p: np.maximum(np.real(p["w"]), 0).sum(), relu, at).passed
+
+
+def test_a_loss_that_drops_the_imaginary_part_is_differenced():
+    report = check_gradients(lambda p: complex(np.sum(np.abs(p["w"]) ** 2)), {"w": [2.0, 4.0]}, {"w": [1.0, 2.0]})
+    assert report.passed
+    assert report.oracle == "central"
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "message"),
+    [
+        (lambda p: p["w"], {"w": np.ones(3)}, "must return one number"),
+        (lambda _: math.nan, {"w": np.ones(3)}, "finite"),
+        (lambda _: RANDOM.random(), {"w": np.ones(3)}, "same parameters"),
+        (lambda p: p["w"].sum(), {"v": np.ones(3)}, "none of 'w'"),
+        (lambda p: p["w"].sum(), {"w": np.ones(4)}, "shape"),
+    ],
+)
+def test_what_cannot_be_checked_is_refused(function, given, message):
+    with pytest.raises(UsageError, match=message):
+        check_gradients(function, given, {"w": np.zeros(3)})
+
+
+def test_the_parameters_are_left_as_they_were():
+    at = {"w": np.ones(3)}
+
+    def changes_them(p):
+        p["w"] *= 2
+        return (p["w"] ** 2).sum()
+
+    assert check_gradients(changes_them, {"w": 8 * at["w"]}, at).passed
+    assert at["w"].tolist() == [1, 1, 1]
+
+
+def test_a_nan_gradient_fails():
+    assert not check_gradients(lambda p: p["w"].sum(), {"w": [1.0, math.nan]}, {"w": np.zeros(2)}).passed
