@@ -53,6 +53,8 @@ def bash(folder, *words):
         (["train", "--config", "x", "optimizer.k"], ["optimizer.kind=", "optimizer.kind=adam", "optimizer.kind=adamw"]),
         (["train", "--config", "x", "optimizer.kind", "=", "ad"], ["adam", "adamw"]),
         (["train", "--config", "x", "model.cell", "="], ["lstm", "gru", "rnn"]),
+        (["trace", "--config", "x", "model.cell", "="], ["lstm", "gru", "rnn"]),
+        (["trace", "wa"], ["waves-a", "waves-b"]),
         (["runs", "--where", "training.ste"], ["training.steps="]),
         (["config", "copy", "windowed"], ["windowed-sine", "windowed-sine-tiny"]),
     ],

@@ -124,3 +124,33 @@ def test_a_trace_begins_where_the_linear_part_knows_its_past(cli):
 
 def test_trace_refuses_a_sample_that_is_not_there(cli):
     cli("trace", "--config", "sunspots", "--sample", 99).refused(2, "--sample 99", "0 to 31")
+
+
+def test_trace_takes_overrides_of_a_config(cli):
+    def quantities(*overrides):
+        outcome = cli(
+            "trace", "--config", "sine-waves", *overrides, "--steps", 1, "--units", 1, "--format", "csv"
+        ).done()
+        return {row["quantity"] for row in csv.DictReader(io.StringIO(outcome.out))}
+
+    assert {"i", "c"} <= quantities()
+    changed = quantities("model.cell=gru")
+    assert {"r", "z", "n"} <= changed
+    assert "c" not in changed
+    cli("trace", "--config", "sine-waves", "model.cel=gru").refused(2, "model.cel", "did you mean 'cell'?")
+    cli("trace", "--config", "sine-waves", "latest").refused(2, "'latest': not of the form KEY=VALUE")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needles"),
+    [
+        (["trace", "one", "two"], ("one run is traced",)),
+        (["trace", "one", "model.cell=gru"], ("overrides go with --config",)),
+        (["trace", "--against", "mine.py", "--sample", 1], ("--sample",)),
+        (["trace", "--against", "mine.py", "one"], ("leave out RUN",)),
+        (["gradcheck", "--config", "sunspots", "--time-limit", 5], ("go with --code",)),
+        (["gradcheck", "--config", "sunspots", "--no-diagnose"], ("go with --code",)),
+    ],
+)
+def test_what_would_be_ignored_is_refused(cli, arguments, needles):
+    cli(*arguments).refused(2, *needles)

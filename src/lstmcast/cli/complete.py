@@ -71,13 +71,18 @@ def _paths(incomplete: str, pattern: str) -> list[str]:
     return files + [f"{head}{slash}{path.name}/" for path in found if path.is_dir() and not path.name.startswith(".")]
 
 
+def run_or_overrides(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer overrides where there is a config, else runs."""
+    return overrides(ctx, incomplete) if ctx.params.get("config") else runs(ctx, incomplete)
+
+
 def overrides(ctx: typer.Context, incomplete: str) -> list[str]:
     """Offer the config's keys, each with its = sign, and after that the values that are known."""
     keys = _keys()
     key, equals, _ = incomplete.partition("=")
     if equals:
         return [f"{key}={value}" for value in keys.get(key, ())]
-    before = [str(word) for word in ctx.params.get("overrides") or ()]
+    before = [str(word) for word in ctx.params.get("overrides") or ctx.params.get("run_or_overrides") or ()]
     if before[-1:] == ["="]:  # bash has cut KEY=VALUE into three words
         return keys.get(before[-2], []) if len(before) > 1 else []
     offers = [f"{key}=" for key in keys if key.startswith(incomplete)]

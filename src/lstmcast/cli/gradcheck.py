@@ -50,8 +50,12 @@ def gradcheck(
         typer.Option(help="(--config) What to compare with; else complex."),
     ] = None,
     rollout: Annotated[int | None, typer.Option(min=0, help="(--config) Steps fed back.")] = None,
-    time_limit: Annotated[float, typer.Option(min=0.1, help="(--code) Seconds that the program may take.")] = 60.0,
-    diagnose: Annotated[bool, typer.Option(help="(--code) Look for the mistakes.")] = True,
+    time_limit: Annotated[
+        float | None, typer.Option(min=0.1, help="(--code) Seconds that the program may take; else 60.")
+    ] = None,
+    diagnose: Annotated[
+        bool | None, typer.Option("--diagnose/--no-diagnose", help="(--code) Look for the mistakes, or only check.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -61,6 +65,8 @@ def gradcheck(
         raise UsageError("give one of --code FILE, --config FILE and --template CELL")
     if config is None and (overrides or oracle is not None or rollout is not None):
         raise UsageError("KEY=VALUE, --oracle and --rollout go with --config")
+    if code is None and (time_limit is not None or diagnose is not None):
+        raise UsageError("--time-limit and --diagnose go with --code")
     if template is not None:
         from importlib.resources import files
 
@@ -69,7 +75,7 @@ def gradcheck(
     if code is not None:
         from lstmcast.doctor.check_program import check_code
 
-        report = check_code(code, time_limit, diagnose)
+        report = check_code(code, 60.0 if time_limit is None else time_limit, diagnose is not False)
     else:
         from lstmcast.config.load import load
         from lstmcast.gradients.check import check_config

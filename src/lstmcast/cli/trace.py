@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lstmcast.cli import complete
-from lstmcast.cli.output import OUTPUTS, OutputDir, RunArgument, emit, say, show
+from lstmcast.cli.output import OUTPUTS, OutputDir, emit, say, show
 from lstmcast.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -20,12 +20,21 @@ OTHER = {"torch": "autograd", "none": ""}
 
 
 def trace(
-    run: RunArgument = "latest",
+    run_or_overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN | KEY=VALUE...]",
+            help="A run's path, its name, or 'latest'; with --config overrides of the config.",
+            autocompletion=complete.run_or_overrides,
+        ),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option(help="Trace a config's untrained network instead of a run.", autocompletion=complete.configs),
     ] = None,
-    sample: Annotated[int, typer.Option(min=0, help="Which sequence of the first training batch.")] = 0,
+    sample: Annotated[
+        int | None, typer.Option(min=0, help="Which sequence of the first training batch; else the first, 0.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Its first steps.")] = 3,
     units: Annotated[int, typer.Option(min=1, help="Hidden units shown of each layer.")] = 2,
     against: Annotated[
@@ -35,9 +44,10 @@ def trace(
     output_dir: OutputDir = OUTPUTS,
 ) -> None:
     """Show each gate and state forward, and each gradient backward, of a few steps."""
+    given = run_or_overrides or []
     if against not in OTHER:
-        if config is not None or run != "latest":
-            raise UsageError("--against FILE: traces a random sequence; leave out RUN and --config")
+        if given or config is not None or sample is not None:
+            raise UsageError("--against FILE: traces a random sequence; leave out RUN, --config and --sample")
         from lstmcast.doctor.trace_program import trace_code
 
         _render(trace_code(Path(against), steps, units), against, format)
@@ -49,12 +59,16 @@ def trace(
     from lstmcast.experiment.trained import TrainedTokens, load_trained
     from lstmcast.gradients.trace import trace as trace_batch
 
+    if config is None and len(given) > 1:
+        hint = "overrides go with --config" if "=" in given[1] else None
+        raise UsageError(f"trace: one run is traced at a time, not {' and '.join(map(repr, given))}", hint)
+    sample = sample or 0
     if config is not None:
-        settings = load(config)
+        settings = load(config, given)
         dataset = make_dataset(settings)
         engine = make_network_engine(settings, dataset.features, "numpy")
     else:
-        trained = load_trained(runs.find(run, output_dir))
+        trained = load_trained(runs.find(given[0] if given else runs.LATEST, output_dir))
         settings = trained.config
         if isinstance(trained, TrainedTokens):
             dataset, engine = trained.tokens(), trained.engine
