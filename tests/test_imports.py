@@ -29,7 +29,7 @@ HEIGHT = {part: height for height, layer in enumerate(LAYERS) for part in layer}
 OUTSIDE = {
     "numba": {"network"},
     "torch": {"training", "network", "gradients", "doctor", "experiment"},
-    "matplotlib": {"reports"},
+    "matplotlib": {"experiment", "reports"},
     "jinja2": {"reports"},
     "mlflow": {"training"},
     "onnxruntime": {"network"},
@@ -41,7 +41,7 @@ OUTSIDE = {
     "yaml": {"config"},
     "safetensors": {"training"},
     "PIL": {"training"},
-    "pandas": set(),
+    "pandas": {"experiment"},
     "tensorboard": set(),
     "scipy": set(),
 }

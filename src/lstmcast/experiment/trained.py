@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +58,10 @@ class Trained:
     scaler: Scaler
     forecaster: Forecaster
     step: Step | None
+
+    def with_paths(self, paths: int) -> Trained:
+        """Return it with another number of paths that a categorical network draws at once."""
+        return replace(self, forecaster=replace(self.forecaster, paths=paths))
 
     def dataset(self, future: int = 0) -> Dataset:
         """Build the data that the run was trained on.
