@@ -21,7 +21,7 @@ LAYERS = (
     ("reports",),
     ("gradients", "experiment"),
     ("doctor", "sweeps"),
-    ("cli",),
+    ("api", "cli"),
     ("__main__",),
 )
 HEIGHT = {part: height for height, layer in enumerate(LAYERS) for part in layer}
@@ -29,7 +29,7 @@ HEIGHT = {part: height for height, layer in enumerate(LAYERS) for part in layer}
 OUTSIDE = {
     "numba": {"network"},
     "torch": {"training", "network", "gradients", "doctor", "experiment"},
-    "matplotlib": {"experiment", "reports"},
+    "matplotlib": {"api", "experiment", "reports"},
     "jinja2": {"reports"},
     "mlflow": {"training"},
     "onnxruntime": {"network"},

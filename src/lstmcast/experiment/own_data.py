@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lstmcast.arrays import Array
-from lstmcast.data.dataset import Dataset
+from lstmcast.data.dataset import MAX_MAGNITUDE, Dataset
 from lstmcast.data.series import Series, TimeSeries, read_series
-from lstmcast.data.time_axis import TOLERANCE, Clock
+from lstmcast.data.time_axis import TOLERANCE, Clock, read_times
 from lstmcast.errors import InvalidError, UsageError
 from lstmcast.experiment.trained import Trained
 from lstmcast.forecasting.rollout import Forecaster
@@ -111,6 +112,46 @@ def start_after_series(trained: Trained, series: TimeSeries, name: str) -> Start
     history = series.values[None]
     notes += _odd(trained.scaler.apply(history), forecaster)
     return Start(history, forecaster, series.clock, tuple(notes))
+
+
+def series_of(data: Any, names: tuple[str, ...], columns: Sequence[str] | None = None) -> Path | TimeSeries:
+    """Take data as Python programs have them: the path of a file, a pandas frame or series, or an array.
+
+    Args:
+        data: an array is ``(L,)`` or ``(L, F)``; a DatetimeIndex gives the times of a frame or a series.
+        names: of the run's columns.
+        columns: of a frame, one for each of the run's; None: those of the run's names, or all if they are as many.
+
+    Raises:
+        InvalidError: if a column is missing, or a value is none, or times are out of order.
+    """
+    if isinstance(data, str | Path):
+        return Path(data)
+    clock, origin = None, 0.0
+    if hasattr(data, "index") and hasattr(data, "to_numpy"):
+        if data.ndim == 2:
+            chosen = list(columns or (names if set(names) <= set(data.columns) else data.columns))
+            if absent := [name for name in chosen if name not in data.columns]:
+                raise InvalidError(f"data: no column {absent[0]!r}; there are {', '.join(map(str, data.columns))}")
+            data = data[chosen]
+        if data.index.dtype.kind == "M":
+            axis = read_times(Path("data"), "index", [time.isoformat() for time in data.index], range(1, len(data) + 1))
+            if axis.steps[-1] != len(data) - 1:
+                raise InvalidError("data: rows are missing between its times", "fill them in: data.asfreq(…)")
+            clock, origin = axis.clock, axis.origin
+        data = data.to_numpy()
+    values = np.asarray(data, dtype=np.float64)
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or values.shape[1] != len(names) or not len(values):
+        raise InvalidError(
+            f"data: has the shape {np.shape(data)}; the run forecasts {len(names)} columns ({', '.join(names)})",
+            "give an array (rows, columns)",
+        )
+    for row, f in np.argwhere(~(np.abs(values) <= MAX_MAGNITUDE))[:1]:
+        raise InvalidError(
+            f"data: row {row} of column {names[f]!r} is {values[row, f]:g}; values must lie within ±{MAX_MAGNITUDE:g}"
+        )
+    return TimeSeries(values, origin, clock, ())
 
 
 def _time_column(trained: Trained) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,9 @@ from lstmcast.data.dataset import Dataset, Scaler
 from lstmcast.data.text import Tokens
 from lstmcast.data.time_axis import Step
 from lstmcast.errors import InvalidError, NotFoundError, UsageError
+from lstmcast.forecasting.evaluate import HORIZONS, Evaluation, evaluate
 from lstmcast.forecasting.rollout import Forecaster
+from lstmcast.forecasting.tokens import TokenEvaluation, evaluate_tokens
 from lstmcast.network.engine import Engine
 from lstmcast.network.processes import Processes
 from lstmcast.runs import Run
@@ -63,6 +66,17 @@ class Trained:
         """Return it with another number of paths that a categorical network draws at once."""
         return replace(self, forecaster=replace(self.forecaster, paths=paths))
 
+    def evaluate(self, horizons: Sequence[int] = HORIZONS, origins: int = 1) -> Evaluation:
+        """Score it on the test part, with rollouts of ``horizons`` steps from ``origins`` starting points.
+
+        Raises:
+            NotFoundError: if the data are no longer where they were.
+            InvalidError: if they have changed since, or are too short.
+        """
+        # several origins in a synthetic series need room to spread
+        dataset = self.dataset(future=max(horizons) * (1 if origins == 1 else 2))
+        return evaluate(self.forecaster, dataset, horizons, origins)
+
     def dataset(self, future: int = 0) -> Dataset:
         """Build the data that the run was trained on.
 
@@ -94,6 +108,14 @@ class TrainedTokens:
     vocabulary: tuple[str, ...]
     lines: bool
     engine: Engine
+
+    def evaluate(self) -> TokenEvaluation:
+        """Score it on the test part.
+
+        Raises:
+            InvalidError: if the text's vocabulary has changed since.
+        """
+        return evaluate_tokens(self.engine, self.tokens())
 
     def tokens(self) -> Tokens:
         """Build the text that the run was trained on.

@@ -68,6 +68,11 @@ class Evaluation:
     valid_horizon: int
     verdict: Verdict
 
+    @property
+    def essential(self) -> float:
+        """The one number that scripts ask for: the RMSE of the longest rollout."""
+        return list(self.model.rollout.values())[-1]
+
     def summary(self) -> dict[str, Any]:
         """Return the scores as JSON, with the fields that scripts rely on."""
 

@@ -48,6 +48,11 @@ class TokenEvaluation:
     baselines: dict[str, TokenScore]
 
     @property
+    def essential(self) -> float:
+        """The one number that scripts ask for: the cross-entropy in nats per symbol."""
+        return self.model.cross_entropy
+
+    @property
     def verdict(self) -> str:
         """Say in one line how the network compares."""
         best = min(self.baselines.values(), key=lambda score: score.cross_entropy)
