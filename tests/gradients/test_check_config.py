@@ -82,8 +82,8 @@ def test_a_wrong_carry_is_rejected(monkeypatch, oracle):
     cell = CELLS["lstm"]
     right = cell.linearize
 
-    def wrong(m, h_prev, h, out, scratch):
-        right(m, h_prev, h, out, scratch)
+    def wrong(m, h_prev, h, out, scratch, e):
+        right(m, h_prev, h, out, scratch, e)
         H = h.shape[1]
         out[:, 4 * H : 5 * H] *= 1.001
 
@@ -97,8 +97,8 @@ def test_exchanged_gates_are_rejected(monkeypatch):
     cell = CELLS["lstm"]
     right = cell.linearize
 
-    def wrong(m, h_prev, h, out, scratch):
-        right(m, h_prev, h, out, scratch)
+    def wrong(m, h_prev, h, out, scratch, e):
+        right(m, h_prev, h, out, scratch, e)
         H = h.shape[1]
         out[:, H : 3 * H] = np.concatenate([out[:, 2 * H : 3 * H], out[:, H : 2 * H]], axis=1)
 

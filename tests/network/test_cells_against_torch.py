@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from lstmcast.network.cells import CELLS
+from lstmcast.network.torch_engine import make_cell
 
-MODULES = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "rnn": nn.RNNCell}
+IN_TORCH = [name for name, cell in CELLS.items() if cell.torch_name]
+WITH_TWIN = [name for name, cell in CELLS.items() if cell.torch_step]
 
 
 def under(views, prefix):
@@ -26,7 +28,7 @@ def under(views, prefix):
 def torch_cells(problem, name):
     sizes = (problem.network.input_size, *problem.network.hidden_sizes)
     for layer, (inputs, hidden) in enumerate(pairwise(sizes)):
-        cell = MODULES[name](inputs, hidden, dtype=torch.float64)
+        cell = make_cell(name, inputs, hidden).double()
         cell.load_state_dict(under(problem.parameters.views, f"cells.{layer}."), strict=True)
         yield cell
 
@@ -41,11 +43,18 @@ def torch_head(problem):
     return nn.Sequential(*layers[:-1])
 
 
-def test_every_cell_has_its_module():
-    assert MODULES.keys() == CELLS.keys()
+@pytest.mark.parametrize("name", IN_TORCH)
+@torch.no_grad()
+def test_the_step_written_in_torch_is_the_modules(name):
+    cell, module = CELLS[name], make_cell(name, 3, 5).double()
+    x, *state = torch.randn(2, 4, 5, dtype=torch.float64)[:, :, :3], *torch.randn(cell.states, 4, 5).double()
+    theirs = module(x[0], tuple(state) if cell.states == 2 else state[0])
+    ours = cell.torch_step(dict(module.named_parameters()), x[0], tuple(state), lambda _, value: value)
+    for one, other in zip(ours, theirs if cell.states == 2 else (theirs,), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-13, atol=1e-15)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", WITH_TWIN)
 @pytest.mark.parametrize("hidden", [(4,), (3, 5)], ids=str)
 @pytest.mark.parametrize("residual", [False, True], ids=["plain", "residual"])
 @torch.no_grad()
@@ -54,12 +63,14 @@ def test_each_step_is_the_modules(make_problem, name, hidden, residual):
     engine, x = problem.numpy(), torch.from_numpy(problem.batch.inputs)
     traced, predicted = engine.trace(problem.batch.inputs), engine.predict(problem.batch.inputs)
     cells, head = list(torch_cells(problem, name)), torch_head(problem)
-    states = [None] * len(cells)
+    two, (N, *_) = CELLS[name].states == 2, x.shape
+    zeros = [torch.zeros(N, H, dtype=x.dtype) for H in hidden]
+    states = [(zero, zero) if two else zero for zero in zeros]
     for t in range(x.shape[1]):
         h = x[:, t]
         for layer, cell in enumerate(cells):
             states[layer] = cell(h, states[layer])
-            h, *c = states[layer] if name == "lstm" else (states[layer],)
+            h, *c = states[layer] if two else (states[layer],)
             np.testing.assert_allclose(traced[f"layer {layer} h"][:, t], h, rtol=1e-13, atol=1e-15)
             if c:
                 np.testing.assert_allclose(traced[f"layer {layer} c"][:, t], c[0], rtol=1e-13, atol=1e-15)
@@ -83,7 +94,7 @@ def test_traced_gates_are_shares_and_make_the_next_state(make_problem, name):
         np.testing.assert_allclose(state["h"], expected, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", WITH_TWIN)
 @pytest.mark.parametrize("hidden", [(6, 6), (6, 4)], ids=["equal", "unequal"])
 @pytest.mark.parametrize("delay", [1, 3])
 @pytest.mark.parametrize("residual", [False, True], ids=["plain", "residual"])

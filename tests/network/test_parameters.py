@@ -13,7 +13,7 @@ from lstmcast.errors import InvalidError
 from lstmcast.network.cells import CELLS
 from lstmcast.network.description import Network
 from lstmcast.network.parameters import Parameters
-from lstmcast.network.torch_engine import TorchEngine
+from lstmcast.network.torch_engine import TorchEngine, make_cell
 
 
 @pytest.fixture(params=CELLS)
@@ -29,10 +29,9 @@ def parameters(network):
 
 
 def test_names_and_shapes_are_torchs(network):
-    kind = CELLS[network.cell].torch_name + "Cell"
     model = nn.Module()
     sizes = (network.input_size, *network.hidden_sizes)
-    model.cells = nn.ModuleList(getattr(nn, kind)(inputs, hidden) for inputs, hidden in pairwise(sizes))
+    model.cells = nn.ModuleList(make_cell(network.cell, inputs, hidden) for inputs, hidden in pairwise(sizes))
     widths = (network.hidden_sizes[-1], *network.head_sizes, network.output_size)
     model.head = nn.ModuleList(nn.Linear(inputs, width) for inputs, width in pairwise(widths))
     assert {name: tuple(value.shape) for name, value in model.state_dict().items()} == network.shapes

@@ -12,6 +12,7 @@ from lstmcast.data import DataSection
 from lstmcast.data.quantized import NumericSection, Quantized
 from lstmcast.data.text import Text
 from lstmcast.errors import LstmcastError
+from lstmcast.network.cells import CELLS
 from lstmcast.network.engine import EngineName
 from lstmcast.network.section import ModelSection
 from lstmcast.sections import Document
@@ -93,6 +94,15 @@ class Config(Document):
         """Yield each combination that makes no sense: the key at fault and what is wrong."""
         data, generator, training = self.data, self.generator, self.training
         source = "data.source" if data.kind == "quantized" else "data"
+        if CELLS[self.model.cell].torch_step is None:
+            numpy_alone = f"the cell {self.model.cell} is written in NumPy alone; leave it out"
+            if self.model.engine == "torch":
+                yield "model.engine", numpy_alone
+            if self.model.device == "cuda":
+                yield "model.device", numpy_alone
+            for stage in self.stages:
+                if stage.optimizer.kind == "levenberg_marquardt":
+                    yield f"{stage.key}optimizer.kind", f"it needs the cell's step in torch, and {numpy_alone}"
         for stage in self.stages:
             yield from self._stage_contradictions(stage)
         held_out = getattr(generator, "validation_share", 0) or getattr(generator, "validation_sequences", 0)

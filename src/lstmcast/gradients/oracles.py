@@ -68,8 +68,10 @@ class Objective:
         for name, shape in self.network.shapes.items():
             places = np.arange(start, start + int(np.prod(shape)))
             start += len(places)
-            if name.startswith("cells.") and len(cell.gate_names) == cell.gates:
-                blocks = np.split(places, cell.gates)
+            part, layer, _ = name.split(".")
+            gates = len(cell.gate_names)
+            if part == "cells" and gates and shape[0] == gates * self.network.hidden_sizes[int(layer)]:
+                blocks = np.split(places, gates)
                 parts |= {f"{name} {gate}": block for gate, block in zip(cell.gate_names, blocks, strict=True)}
             else:
                 parts[name] = places

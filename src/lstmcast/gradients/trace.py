@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch
+from lstmcast.errors import UsageError
 from lstmcast.network.cells import CELLS
 from lstmcast.network.engine import Engine
 from lstmcast.network.numpy_engine import NumpyEngine
@@ -79,10 +81,20 @@ def _autograd(engine: Engine, batch: Batch) -> dict[str, Array]:
 
     network, views = engine.network, engine.parameters.views
     cell = CELLS[network.cell]
+    step = cell.torch_step
+    if step is None:
+        raise UsageError(f"--against torch: the cell {network.cell} is written in NumPy alone", "--against none")
     parameters = {name: torch.from_numpy(view) for name, view in views.items()}
+    by_layer = [
+        {name: parameters[f"cells.{layer}.{name}"] for name in cell.shapes(1, 1)}
+        for layer in range(len(network.hidden_sizes))
+    ]
     kept: dict[str, list[torch.Tensor]] = {}
 
     def keep(layer: int, name: str, value: torch.Tensor) -> torch.Tensor:
+        if not name.startswith("a_") and name not in ("h", "c"):
+            kept.setdefault(f"layer {layer} {name}", []).append(value)  # a gate: its gradient is not shown
+            return value
         value = value.requires_grad_() if value.is_leaf else value
         value.retain_grad()
         kept.setdefault(f"layer {layer} {name}", []).append(value)
@@ -90,45 +102,22 @@ def _autograd(engine: Engine, batch: Batch) -> dict[str, Array]:
 
     N, T, _ = batch.inputs.shape
     inputs = torch.from_numpy(np.array(batch.inputs, dtype=engine.parameters.values.dtype))
-    states: list[tuple[torch.Tensor, torch.Tensor]] = []
+    states: list[tuple[torch.Tensor, ...]] = []
     start = 0
     for H in network.hidden_sizes:
-        pair = []
-        for part in range(2):
-            if part < cell.states and batch.initial_state is not None:
-                pair.append(torch.from_numpy(np.array(batch.initial_state[:, start : start + H])).to(inputs.dtype))
-                start += H
+        parts = []
+        for _ in range(cell.states):
+            if batch.initial_state is None:
+                parts.append(torch.zeros(N, H, dtype=inputs.dtype))
             else:
-                pair.append(torch.zeros(N, H, dtype=inputs.dtype))
-        states.append((pair[0], pair[1]))
+                parts.append(torch.from_numpy(np.array(batch.initial_state[:, start : start + H])).to(inputs.dtype))
+            start += H
+        states.append(tuple(parts))
     outputs = []
     for t in range(T):
         x = inputs[:, t]
-        for layer in range(len(network.hidden_sizes)):
-            w_ih, w_hh, b_ih, b_hh = (
-                parameters[f"cells.{layer}.{name}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            )
-            h, c = states[layer]
-            u, v = x @ w_ih.T + b_ih, h @ w_hh.T + b_hh
-            if network.cell == "lstm":
-                a = [keep(layer, f"a_{k}", part) for k, part in zip("ifgo", (u + v).chunk(4, dim=1), strict=True)]
-                i, f, g, o = torch.sigmoid(a[0]), torch.sigmoid(a[1]), torch.tanh(a[2]), torch.sigmoid(a[3])
-                gates = {"i": i, "f": f, "g": g, "o": o}
-                c = keep(layer, "c", f * c + i * g)
-                h = o * torch.tanh(c)
-            elif network.cell == "gru":
-                (u_r, u_z, u_n), (v_r, v_z, v_n) = u.chunk(3, dim=1), v.chunk(3, dim=1)
-                a_r, a_z = keep(layer, "a_r", u_r + v_r), keep(layer, "a_z", u_z + v_z)
-                r, z = torch.sigmoid(a_r), torch.sigmoid(a_z)
-                n = torch.tanh(keep(layer, "a_n", u_n + r * v_n))
-                gates = {"r": r, "z": z, "n": n}
-                h = (1 - z) * n + z * h
-            else:
-                h = torch.tanh(keep(layer, "a_h", u + v))
-                gates = {}
-            for name, gate in gates.items():
-                kept.setdefault(f"layer {layer} {name}", []).append(gate)
-            states[layer] = keep(layer, "h", h), c
+        for layer, state in enumerate(states):
+            states[layer] = step(by_layer[layer], x, state, partial(keep, layer))
             x = states[layer][0]
         y = x
         for k in range(len(network.head_sizes) + 1):

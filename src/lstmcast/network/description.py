@@ -39,12 +39,9 @@ class Network:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter, in PyTorch's names, shapes and order of gates."""
         shapes: dict[str, tuple[int, ...]] = {}
-        rows = CELLS[self.cell].gates
         for layer, (inputs, hidden) in enumerate(pairwise((self.input_size, *self.hidden_sizes))):
-            shapes[f"cells.{layer}.weight_ih"] = (rows * hidden, inputs)
-            shapes[f"cells.{layer}.weight_hh"] = (rows * hidden, hidden)
-            shapes[f"cells.{layer}.bias_ih"] = (rows * hidden,)
-            shapes[f"cells.{layer}.bias_hh"] = (rows * hidden,)
+            cell = CELLS[self.cell].shapes(inputs, hidden)
+            shapes |= {f"cells.{layer}.{name}": shape for name, shape in cell.items()}
         for layer, (inputs, width) in enumerate(pairwise((self.hidden_sizes[-1], *self.head_sizes, self.output_size))):
             shapes[f"head.{layer}.weight"] = (width, inputs)
             shapes[f"head.{layer}.bias"] = (width,)

@@ -38,7 +38,7 @@ class Step(nn.Module):
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self._engine = TorchEngine(engine.network, engine.parameters, fused=False)
-        self.cells, self.head = nn.ModuleList(self._engine._cells), nn.ModuleList(self._engine._head)
+        self.cells, self.head = nn.ModuleList(self._engine.cells), nn.ModuleList(self._engine.head)
         for parameter in self.parameters():
             parameter.data = parameter.data.clone()  # exporters want no views of one vector
 
@@ -46,8 +46,8 @@ class Step(nn.Module):
         """Return the output ``(N, O)`` of an input ``(N, F)``, and the new state."""
         sizes = list(self._engine.network.hidden_sizes)
         before = list(zip(*(torch.split(part, sizes, dim=1) for part in state), strict=True))
-        h, after = self._engine._step(x, before)
-        return self._engine._predict(h, x), *(torch.cat(parts, dim=1) for parts in zip(*after, strict=True))
+        h, after = self._engine.step(x, before)
+        return self._engine.outputs_of(h, x), *(torch.cat(parts, dim=1) for parts in zip(*after, strict=True))
 
 
 class StepOfLstm(nn.Module):

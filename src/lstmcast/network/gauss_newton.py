@@ -30,15 +30,15 @@ class FlatStep(nn.Module):
 
     def __init__(self, engine: TorchEngine) -> None:
         super().__init__()
-        self.cells, self.head = nn.ModuleList(engine._cells), nn.ModuleList(engine._head)
+        self.cells, self.head = nn.ModuleList(engine.cells), nn.ModuleList(engine.head)
         self._engine = engine
 
     def forward(self, state_and_input: Tensor) -> Tensor:
         """Return the state after the step and the output, ``(S + O,)``, from the state before and the input."""
         engine = self._engine
         state, x = torch.split(state_and_input[None], [engine.network.state_size, engine.network.input_size], dim=1)
-        h, states = engine._step(x, engine._split(state))
-        return torch.cat([*(part for layer in states for part in layer), engine._predict(h, x)], dim=1)[0]
+        h, states = engine.step(x, engine.split(state))
+        return torch.cat([*(part for layer in states for part in layer), engine.outputs_of(h, x)], dim=1)[0]
 
 
 def gauss_newton_matrix(

@@ -18,6 +18,7 @@ import numpy as np
 from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch
 from lstmcast.network.cells import CELLS
+from lstmcast.network.cells.base import Cell
 from lstmcast.network.description import Network
 from lstmcast.network.engine import same
 from lstmcast.network.losses import LOSSES
@@ -77,6 +78,7 @@ class NumpyEngine:
         products: who multiplies matrices where the batch is large; None: NumPy.
         recompute: remember only every √T-th state of T steps, and compute what lies between once more on the way
             back (Chen et al. 2016, https://arxiv.org/abs/1604.06174): memory in √T for a third more time.
+        cell: whose passes to run; None: the network's, in NumPy.
     """
 
     def __init__(
@@ -86,12 +88,16 @@ class NumpyEngine:
         products: Products | None = None,
         *,
         recompute: bool = False,
+        cell: Cell | None = None,
     ) -> None:
         self.network = network
         self.parameters = parameters
         self._small, self._large = NumpyProducts(), products or NumpyProducts()
         self._recompute = recompute
-        self._cell = CELLS[network.cell]
+        self._cell = cell or CELLS[network.cell]
+        self._views, self._gradient_views = (
+            _by_layer(views, len(network.hidden_sizes)) for views in (parameters.views, parameters.gradient_views)
+        )
         self._tapes: dict[int, Tape] = {}
 
     def compile(self) -> bool:
@@ -105,13 +111,13 @@ class NumpyEngine:
             return False
         parameters, random = Parameters(network, dtype), np.random.default_rng(0)
         parameters.initialize(network, random)
-        plain, compiled = NumpyEngine(network, parameters), NumpyEngine(network, parameters)
         try:
             from lstmcast.network.cells.compiled import COMPILED
 
-            compiled._cell = COMPILED[network.cell]
+            compiled = COMPILED[network.cell]
+            plain, faster = NumpyEngine(network, parameters), NumpyEngine(network, parameters, cell=compiled)
             batch, gradients = Batch(*random.standard_normal((2, 7, 4, 1))), []
-            for engine in (plain, compiled):
+            for engine in (plain, faster):
                 engine.loss_and_gradient(batch)
                 gradients.append(parameters.gradient.copy())
         except Exception:  # numba is not there, or not made for this NumPy: it is only for speed
@@ -119,7 +125,7 @@ class NumpyEngine:
         expected, found = gradients
         if not np.abs(found - expected).max() <= ROUNDING * np.finfo(dtype).eps * np.abs(expected).max():
             return False
-        self._cell = compiled._cell
+        self._cell = compiled
         self._tapes.clear()
         return True
 
@@ -209,7 +215,7 @@ class NumpyEngine:
         N = len(history) * paths
         steps = max(1, min(16, STREAM // (self._cell.blocks * sum(self.network.hidden_sizes) * N)))
         tape = self._new_tape(steps, N)
-        weights = self._packed(tape.products)
+        weights = self._load(tape)
         tape.set_states([np.repeat(state, paths, axis=1) for state in states])
         pending = [np.repeat(y.T, paths, axis=1) for y in outputs[:, -delay:].swapaxes(0, 1)]
         # a forecast may leave the finite numbers; a context of its own, for whoever reads the stream has another
@@ -229,13 +235,15 @@ class NumpyEngine:
         self._step(weights, tape, t)
         return tape.head.forward(t)
 
-    def _packed(self, products: Products) -> list[Weights]:
-        views, cell, wrap = self.parameters.views, self._cell, products.wrap
+    def _load(self, tape: Tape) -> list[Weights]:
+        """Pack the weights as the tape's products take them; put the elementwise parameters on the tape."""
+        cell, products, wrap = self._cell, tape.products, tape.products.wrap
         weights = []
-        for layer, H in enumerate(self.network.hidden_sizes):
-            W = cell.pack(
-                *(views[f"cells.{layer}.{name}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-            )
+        for views, layer in zip(self._views, tape.layers, strict=True):
+            H = layer.H
+            if cell.elementwise:
+                layer.e[:, 0] = np.concatenate([views[name] for name in cell.elementwise])
+            W = cell.pack(views)
             D = W.shape[1] - H - 1
             back = np.ascontiguousarray(np.delete(W, D, axis=1).T)
             W[: cell.sigmoids * H] *= 0.5
@@ -273,7 +281,7 @@ class NumpyEngine:
         tape, x = self._tape(segment, B), batch.inputs.transpose(1, 2, 0)
         tape.head.load()
         output_from = min(batch.first_counted, alone)
-        run = Pass(batch, self._packed(tape.products), tape, x, y, fed, alone, output_from, segment)
+        run = Pass(batch, self._load(tape), tape, x, y, fed, alone, output_from, segment)
         state: list[Array] | None = None
         if batch.initial_state is not None:
             sizes = np.cumsum([len(part) for part in tape.states(0)])
@@ -376,6 +384,7 @@ class NumpyEngine:
                     layer.h[first + 1 : last + 1],
                     layer.d[:count],
                     layer.scratch[:count],
+                    layer.e,
                 )
             whole = slice(max(first, run.output_from - start), min(last, run.alone - start))
             dtop = tape.head.backward(whole, local) if whole.start < whole.stop else None
@@ -404,6 +413,11 @@ class NumpyEngine:
                     self._back_to_input(run, start + t, dy, dx)
             for total, layer in zip(dW, tape.layers, strict=True):
                 tape.products.add_sum(total, layer.da[:count], layer.z[steps])
+            if cell.elementwise:
+                for layer, gradients in zip(tape.layers, self._gradient_views, strict=True):
+                    gradient = cell.elementwise_gradient(layer.m[first : last + 1], layer.d[:count])
+                    for name, part in zip(cell.elementwise, np.split(gradient, len(cell.elementwise)), strict=True):
+                        gradients[name] += part
             counted = slice(max(first, run.output_from - start), last)
             if counted.start < last:
                 tape.head.add_gradient(counted, local, self.parameters.gradient_views)
@@ -426,7 +440,15 @@ class NumpyEngine:
             dx[t] = dz
 
     def _write_gradient(self, dW: Sequence[Array]) -> None:
-        views = self.parameters.gradient_views
-        for index, total in enumerate(dW):
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            self._cell.unpack(total, *(views[f"cells.{index}.{name}"] for name in names))
+        for total, views in zip(dW, self._gradient_views, strict=True):
+            self._cell.unpack(total, views)
+
+
+def _by_layer(views: Mapping[str, Array], layers: int) -> list[dict[str, Array]]:
+    """Return each layer's parameters by their names in the cell."""
+    found: list[dict[str, Array]] = [{} for _ in range(layers)]
+    for full_name, view in views.items():
+        part, index, name = full_name.split(".")
+        if part == "cells":
+            found[int(index)][name] = view
+    return found

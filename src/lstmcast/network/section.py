@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lstmcast.network.cells import CellName
+from lstmcast.network.cells import CELLS, CellName
 from lstmcast.network.description import Network
 from lstmcast.network.engine import Device, EngineName
 from lstmcast.network.losses import OutputName
@@ -60,10 +60,11 @@ class ModelSection(Section):
         if self.device == "cuda":
             return "torch"
         hidden_size, *others = set(self.hidden_sizes)
-        fused = self.cell != "rnn" and not others and not rollout and not self.recompute
-        few = batch_size is not None and batch_size <= 16
-        small = self.cell == "lstm" and dtype == "float32" and hidden_size >= 48 and few
-        return "torch" if fused and (small or hidden_size >= 512) else "numpy"
+        large, with_few = CELLS[self.cell].torch_faster
+        few = batch_size is not None and batch_size <= 16 and dtype == "float32"
+        sizes = [size for size in (large, with_few if few else None) if size is not None]
+        fused = bool(sizes) and not others and not rollout and not self.recompute
+        return "torch" if fused and hidden_size >= min(sizes) else "numpy"
 
     def network(self, features: int, known: int = 0) -> Network:
         """Describe the network for series of this many features, which reads ``known`` more."""

@@ -42,6 +42,7 @@ class LayerTape:
         scratch: ``(K, 3H, B)``.
         dz: ``(D + H, B)``, the gradient of a step's input and last state.
         dc: ``(H, B)``, that of the step's c.
+        e: the cell's elementwise parameters, one below the other, ``(… H, 1)``.
         forward: for each step, z and a as the products take them, and the cell's views.
     """
 
@@ -59,12 +60,13 @@ class LayerTape:
         self.dx, self.dh = self.dz[:D], self.dz[D:]
         self.dc: Array = np.zeros((H, B), h.dtype)
         self.scratch: Array = np.zeros((K, 3 * H, B), h.dtype)
+        self.e: Array = np.zeros((len(cell.elementwise) * H, 1), h.dtype)
         # views are made once: making them costs as much as a small product
         wrap = products.wrap
         self.dz_wrapped, self.dh_wrapped = wrap(self.dz), wrap(self.dh)
         products_of_steps = repeat(apart[:rows]) if cell.apart else self.m[:, :rows]
         self.forward: list[tuple[Any, Any, Views]] = [
-            (wrap(z_t), wrap(a), cell.forward_views(a, m, m_next, h_prev, h_t, self.scratch[0]))
+            (wrap(z_t), wrap(a), cell.forward_views(a, m, m_next, h_prev, h_t, self.scratch[0], self.e))
             for z_t, a, m, m_next, h_prev, h_t in zip(z, products_of_steps, self.m, self.m[1:], h, h[1:], strict=False)
         ]
         self._cell, self._wrap = cell, wrap

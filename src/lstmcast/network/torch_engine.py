@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch
 from lstmcast.errors import InvalidError
-from lstmcast.network.cells import CELLS
+from lstmcast.network.cells import CELLS, CellName
+from lstmcast.network.cells.base import Cell, TorchStep
 from lstmcast.network.description import Network
 from lstmcast.network.engine import Device, same
 from lstmcast.network.parameters import Parameters, named_views
@@ -35,11 +36,50 @@ def find_device(name: Device) -> torch.device:
     return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
-class TorchEngine:
-    """Runs a network by ``nn.LSTMCell``, ``nn.GRUCell`` or ``nn.RNNCell``.
+class StepCell(nn.Module):
+    """A cell that torch lacks, called as ``nn.LSTMCell`` and ``nn.GRUCell`` are."""
 
-    Steps that read true inputs go through the fused ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` where all layers
-    have one size, which computes the same.
+    def __init__(self, cell: Cell, step: TorchStep, D: int, H: int) -> None:
+        super().__init__()
+        self._states, self._step = cell.states, step
+        self._names = list(cell.shapes(D, H))
+        for name, shape in cell.shapes(D, H).items():
+            self.register_parameter(name, nn.Parameter(torch.empty(shape)))
+
+    def forward(self, x: Tensor, state: Tensor | State) -> Tensor | State:
+        """Do one step from the state h, or the states (h, c)."""
+        before = (state,) if isinstance(state, Tensor) else state
+        after: State = self._step({name: getattr(self, name) for name in self._names}, x, before, _forget)
+        return after if self._states == 2 else after[0]
+
+
+def _forget(_: str, value: Tensor) -> Tensor:
+    return value
+
+
+def make_cell(name: CellName, D: int, H: int) -> nn.Module:
+    """Make the module of a cell.
+
+    Raises:
+        InvalidError: if the cell is written in NumPy alone.
+    """
+    cell = CELLS[name]
+    if cell.torch_name is not None:
+        module: nn.Module = getattr(nn, f"{cell.torch_name}Cell")(D, H)
+        return module
+    if cell.torch_step is None:
+        raise InvalidError(
+            f"model.cell: {name} is written in NumPy alone; torch cannot run it",
+            "use engine numpy, and no oracle of torch",
+        )
+    return StepCell(cell, cell.torch_step, D, H)
+
+
+class TorchEngine:
+    """Runs a network by modules such as ``nn.LSTMCell``.
+
+    Steps that read true inputs go through the fused ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` where torch has one and all
+    layers have one size; it computes the same.
 
     The modules' parameters are views into one flat tensor, and so are their gradients. On the processor that is the
     memory of `Parameters` itself; a device has a copy, and each pass copies the one there and the other back.
@@ -73,18 +113,18 @@ class TorchEngine:
         self._states = CELLS[network.cell].states
         kind = CELLS[network.cell].torch_name
         with torch.device("meta"):
-            self._cells = [
-                getattr(nn, kind + "Cell")(inputs, hidden)
+            self.cells = [
+                make_cell(network.cell, inputs, hidden)
                 for inputs, hidden in pairwise((network.input_size, *network.hidden_sizes))
             ]
-            self._head = [
+            self.head = [
                 nn.Linear(inputs, width)
                 for inputs, width in pairwise((network.hidden_sizes[-1], *network.head_sizes, network.output_size))
             ]
             one_size = len(set(network.hidden_sizes)) == 1
             self._fused = (
-                getattr(nn, kind)(network.input_size, network.hidden_sizes[0], len(self._cells))
-                if fused and one_size
+                getattr(nn, kind)(network.input_size, network.hidden_sizes[0], len(self.cells))
+                if kind and fused and one_size
                 else None
             )
         self._dtype = self._values.dtype
@@ -93,7 +133,7 @@ class TorchEngine:
             part, index, name = full_name.split(".")
             parameter = nn.Parameter(view)
             parameter.grad = gradients[full_name]
-            module = self._cells[int(index)] if part == "cells" else self._head[int(index)]
+            module = self.cells[int(index)] if part == "cells" else self.head[int(index)]
             setattr(module, name, parameter)
             if part == "cells" and self._fused is not None:
                 setattr(self._fused, f"{name}_l{index}", parameter)
@@ -161,16 +201,16 @@ class TorchEngine:
         self._fetch()
         with torch.no_grad():
             x = self._tensor(history)
-            top, states = self._run(x, self._split(self._initial(Batch(history, history))))
-            pending = list(self._predict(top, x)[:, -delay:].repeat_interleave(paths, dim=0).unbind(1))
+            top, states = self._run(x, self.split(self._initial(Batch(history, history))))
+            pending = list(self.outputs_of(top, x)[:, -delay:].repeat_interleave(paths, dim=0).unbind(1))
             states = [tuple(part.repeat_interleave(paths, dim=0) for part in state) for state in states]
         while True:
             forecast = read(pending.pop(0).cpu().numpy())
             yield forecast
             y = self._tensor(forecast if known is None else np.concatenate([forecast, next(known)], axis=1))
             with torch.no_grad():
-                h, states = self._step(y, states)
-                pending.append(self._predict(h, y))
+                h, states = self.step(y, states)
+                pending.append(self.outputs_of(h, y))
 
     def _tensor(self, array: Array) -> Tensor:
         # a view may be read-only or have negative strides; torch takes neither
@@ -181,15 +221,16 @@ class TorchEngine:
             return self._tensor(batch.initial_state)
         return torch.zeros(len(batch.inputs), self.network.state_size, dtype=self._dtype, device=self._device)
 
-    def _split(self, whole: Tensor) -> list[State]:
+    def split(self, whole: Tensor) -> list[State]:
         """Cut states ``(N, S)`` into each layer's (h, c) or (h,)."""
         sizes = [H for H in self.network.hidden_sizes for _ in range(self._states)]
         parts = torch.split(whole, sizes, dim=1)
         return [tuple(parts[i : i + self._states]) for i in range(0, len(parts), self._states)]
 
-    def _step(self, x: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+    def step(self, x: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+        """Do one step of all layers from inputs ``(N, F)``; return the top h ``(N, H)`` and the states after it."""
         after: list[State] = []
-        for cell, state in zip(self._cells, states, strict=True):
+        for cell, state in zip(self.cells, states, strict=True):
             out = cell(x, state if self._states == 2 else state[0])
             after.append(out if self._states == 2 else (out,))
             x = after[-1][0]
@@ -204,23 +245,24 @@ class TorchEngine:
             return top.swapaxes(0, 1), [tuple(part[i] for part in parts) for i in range(len(states))]
         tops = []
         for x_t in x.unbind(1):
-            h, states = self._step(x_t, states)
+            h, states = self.step(x_t, states)
             tops.append(h)
         return torch.stack(tops, dim=1), states
 
-    def _predict(self, h: Tensor, x: Tensor) -> Tensor:
+    def outputs_of(self, h: Tensor, x: Tensor) -> Tensor:
+        """Return the head's outputs ``(…, O)`` for top states h and inputs x."""
         y: Tensor = h
-        for layer in self._head[:-1]:
+        for layer in self.head[:-1]:
             y = torch.relu(layer(y))
-        y = self._head[-1](y)
+        y = self.head[-1](y)
         if self.network.residual:
             y = y + x[..., : self.network.output_size]
         return y
 
     def _outputs(self, batch: Batch, x: Tensor, state: Tensor) -> Tensor:
         fed, T = batch.first_fed, x.shape[1]
-        top, states = self._run(x[:, :fed], self._split(state))
-        outputs = self._predict(top, x[:, :fed])
+        top, states = self._run(x[:, :fed], self.split(state))
+        outputs = self.outputs_of(top, x[:, :fed])
         if batch.feedback is None or fed == T:
             return outputs
         feedback = torch.from_numpy(np.require(batch.feedback, requirements=["C", "W"])).to(self._device)
@@ -228,6 +270,6 @@ class TorchEngine:
         for t in range(fed, T):
             own = torch.where(feedback[:, t, None], single[t - batch.delay], x[:, t, : self.network.output_size])
             x_t = torch.cat([own, x[:, t, self.network.output_size :]], dim=1)
-            h, states = self._step(x_t, states)
-            single.append(self._predict(h, x_t))
+            h, states = self.step(x_t, states)
+            single.append(self.outputs_of(h, x_t))
         return torch.stack(single, dim=1)

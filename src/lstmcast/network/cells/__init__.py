@@ -5,13 +5,20 @@ To add a cell, write its file and name it here.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from lstmcast.network.cells.base import Cell
 from lstmcast.network.cells.gru import GRU
 from lstmcast.network.cells.lstm import LSTM
 from lstmcast.network.cells.rnn import RNN
 
-CellName = Literal["lstm", "gru", "rnn"]
+CELLS: dict[str, Cell] = {
+    "lstm": LSTM(),
+    "gru": GRU(),
+    "rnn": RNN(),
+}
 
-CELLS: dict[CellName, Cell] = {"lstm": LSTM(), "gru": GRU(), "rnn": RNN()}
+if TYPE_CHECKING:
+    CellName: TypeAlias = str
+else:
+    CellName = Literal[tuple(CELLS)]

@@ -166,7 +166,9 @@ class CompiledLSTM(LSTM):
 
     apart = True
 
-    def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
+    def forward_views(
+        self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array, e: Array
+    ) -> Views:
         """Cut the blocks out of m; c goes to the next step's c'."""
         H = len(h)
         return a, m, m_next[4 * H : 5 * H], h
@@ -175,7 +177,7 @@ class CompiledLSTM(LSTM):
         """Leave the gates in the place of the pre-activations."""
         _lstm_forward(*views)
 
-    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
+    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array, e: Array) -> None:
         """Leave it to `backward`, which reads m anyway."""
 
     def backward_views(self, m: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:
@@ -193,7 +195,9 @@ class CompiledGRU(GRU):
 
     apart = True
 
-    def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
+    def forward_views(
+        self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array, e: Array
+    ) -> Views:
         """Return the arrays themselves."""
         return a, m, h_prev, h
 
@@ -201,7 +205,7 @@ class CompiledGRU(GRU):
         """Leave r, z, n, v in the place of the pre-activations."""
         _gru_forward(*views)
 
-    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
+    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array, e: Array) -> None:
         """Leave it to `backward`, which reads m anyway."""
 
     def backward_views(self, m: Array, d: Array, d_next: Array, dh: Array, dc: Array) -> Views:

@@ -9,17 +9,21 @@ r, z, u = W_in x + b_in, v = W_hn h' + b_hn. The memory of a step has a fifth, t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from lstmcast.arrays import Array
-from lstmcast.network.cells.base import Views, one_and_half
+from lstmcast.network.cells.base import CandidateApart, Keep, Views, one_and_half
 
 
-class GRU:
+class GRU(CandidateApart):
     """h = GRU(x, h')."""
 
-    torch_name = "GRU"
-    gates = 3
+    torch_name: str | None = "GRU"
+    torch_faster: tuple[int | None, int | None] = (512, None)
+    gate_count = 3
     gate_names: tuple[str, ...] = ("r", "z", "n")
     gate_blocks: tuple[int, ...] = (0, 1, 2)
     states = 1
@@ -30,29 +34,9 @@ class GRU:
     apart = False
     compiles = True
 
-    def pack(self, w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array) -> Array:
-        """(0) a = W [x; 1; h'], the rows of u blind to h', the rows of v blind to x."""
-        H, D = w_hh.shape[1], w_ih.shape[1]
-        W = np.zeros((4 * H, D + 1 + H), w_ih.dtype)
-        W[: 3 * H, :D] = w_ih
-        W[: 2 * H, D + 1 :] = w_hh[: 2 * H]
-        W[3 * H :, D + 1 :] = w_hh[2 * H :]
-        W[: 3 * H, D] = b_ih
-        W[: 2 * H, D] += b_hh[: 2 * H]
-        W[3 * H :, D] = b_hh[2 * H :]
-        return W
-
-    def unpack(self, dW: Array, dw_ih: Array, dw_hh: Array, db_ih: Array, db_hh: Array) -> None:
-        """(0') dW = da [x; 1; h']ᵀ; the blind blocks are dropped."""
-        D, H = dw_ih.shape[1], dw_hh.shape[1]
-        dw_ih[...] = dW[: 3 * H, :D]
-        dw_hh[: 2 * H] = dW[: 2 * H, D + 1 :]
-        dw_hh[2 * H :] = dW[3 * H :, D + 1 :]
-        db_ih[...] = dW[: 3 * H, D]
-        db_hh[: 2 * H] = dW[: 2 * H, D]
-        db_hh[2 * H :] = dW[3 * H :, D]
-
-    def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
+    def forward_views(
+        self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array, e: Array
+    ) -> Views:
         """Cut the blocks out of m."""
         H = len(h)
         blocks = m[: 2 * H], m[:H], m[H : 2 * H], m[2 * H : 3 * H], m[3 * H : 4 * H]
@@ -74,7 +58,7 @@ class GRU:
         np.multiply(h, z, h)
         np.add(h, n, h)
 
-    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
+    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array, e: Array) -> None:
         """Write ∂h/∂(a_r, a_z, u, v), and ∂h/∂h' other than through a, to the blocks of ``out``."""
         H = h.shape[1]
         r, z, n, v = m[:, :H], m[:, H : 2 * H], m[:, 2 * H : 3 * H], m[:, 3 * H : 4 * H]
@@ -105,3 +89,15 @@ class GRU:
         np.add(dh, carry, dh)
         # da = dh * ∂h/∂a,  dh' = dh * z
         np.multiply(r_z_u_v_carry, dh, r_z_u_v_carry)
+
+    def torch_step(self, parameters: Mapping[str, Any], x: Any, state: tuple[Any, ...], keep: Keep) -> tuple[Any, ...]:
+        """(1), (2), (3) in torch's operations."""
+        import torch
+
+        (h,) = state
+        u_r, u_z, u_n = (x @ parameters["weight_ih"].T + parameters["bias_ih"]).chunk(3, dim=1)
+        v_r, v_z, v_n = (h @ parameters["weight_hh"].T + parameters["bias_hh"]).chunk(3, dim=1)
+        r = keep("r", torch.sigmoid(keep("a_r", u_r + v_r)))
+        z = keep("z", torch.sigmoid(keep("a_z", u_z + v_z)))
+        n = keep("n", torch.tanh(keep("a_n", u_n + r * v_n)))
+        return (keep("h", (1 - z) * n + z * h),)

@@ -12,18 +12,22 @@ that one operation serves them all; i, f and g, c' face each other for the produ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy import add, multiply, tanh  # every step forward calls them: finding them in np takes time
 
 from lstmcast.arrays import Array
-from lstmcast.network.cells.base import JointWeights, Views, one_and_half
+from lstmcast.network.cells.base import JointWeights, Keep, Views, one_and_half
 
 
 class LSTM(JointWeights):
     """h, c = LSTM(x, h', c')."""
 
-    torch_name = "LSTM"
-    gates = 4
+    torch_name: str | None = "LSTM"
+    torch_faster: tuple[int | None, int | None] = (512, 48)
+    gate_count = 4
     gate_names: tuple[str, ...] = ("i", "f", "g", "o")
     gate_blocks: tuple[int, ...] = (1, 2, 3, 0)
     order = (3, 0, 1, 2)
@@ -35,7 +39,9 @@ class LSTM(JointWeights):
     apart = False
     compiles = True
 
-    def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
+    def forward_views(
+        self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array, e: Array
+    ) -> Views:
         """Cut the blocks out of m; c goes to the next step's c'."""
         H = len(h)
         gates = m[: 4 * H], m[: 3 * H], m[H : 3 * H], m[3 * H : 5 * H]
@@ -56,7 +62,7 @@ class LSTM(JointWeights):
         tanh(c, tanh_c)
         multiply(o, tanh_c, h)
 
-    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
+    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array, e: Array) -> None:
         """Write ∂h/∂a_o, ∂c/∂a_i, ∂c/∂a_f, ∂c/∂a_g, ∂c/∂c', ∂h/∂c to the blocks of ``out``."""
         H = h.shape[1]
         o, i, f, g, _, tanh_c = (m[:, k * H : (k + 1) * H] for k in range(6))
@@ -87,3 +93,20 @@ class LSTM(JointWeights):
         # da_o = dh * ∂h/∂a_o;  da_i, da_f, da_g, dc' = dc * ∂c/∂(a_i, a_f, a_g, c')
         np.multiply(o, dh, o)
         np.multiply(i_f_g_c_prev, dc, i_f_g_c_prev)
+
+    def torch_step(self, parameters: Mapping[str, Any], x: Any, state: tuple[Any, ...], keep: Keep) -> tuple[Any, ...]:
+        """(1), (2), (3) in torch's operations."""
+        import torch
+
+        h, c = state
+        a = (
+            x @ parameters["weight_ih"].T
+            + parameters["bias_ih"]
+            + h @ parameters["weight_hh"].T
+            + parameters["bias_hh"]
+        )
+        a_i, a_f, a_g, a_o = (keep(f"a_{gate}", part) for gate, part in zip("ifgo", a.chunk(4, dim=1), strict=True))
+        i, f = keep("i", torch.sigmoid(a_i)), keep("f", torch.sigmoid(a_f))
+        g, o = keep("g", torch.tanh(a_g)), keep("o", torch.sigmoid(a_o))
+        c = keep("c", f * c + i * g)
+        return keep("h", o * torch.tanh(c)), c

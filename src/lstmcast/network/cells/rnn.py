@@ -6,17 +6,21 @@ Notation as in ``lstm.py``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from lstmcast.arrays import Array
-from lstmcast.network.cells.base import JointWeights, Views
+from lstmcast.network.cells.base import JointWeights, Keep, Views
 
 
 class RNN(JointWeights):
     """h = tanh(W [x; 1; h'])."""
 
-    torch_name = "RNN"
-    gates = 1
+    torch_name: str | None = "RNN"
+    torch_faster: tuple[int | None, int | None] = (None, None)
+    gate_count = 1
     gate_names: tuple[str, ...] = ()
     gate_blocks: tuple[int, ...] = ()
     order = (0,)
@@ -28,7 +32,9 @@ class RNN(JointWeights):
     apart = False
     compiles = False  # there is little between its products, and tanh alone is no faster
 
-    def forward_views(self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array) -> Views:
+    def forward_views(
+        self, a: Array, m: Array, m_next: Array, h_prev: Array, h: Array, scratch: Array, e: Array
+    ) -> Views:
         """Return a and h."""
         return m, h
 
@@ -37,7 +43,7 @@ class RNN(JointWeights):
         a, h = views
         np.tanh(a, h)
 
-    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array) -> None:
+    def linearize(self, m: Array, h_prev: Array, h: Array, out: Array, scratch: Array, e: Array) -> None:
         """(1') ∂h/∂a = 1 - h²."""
         np.multiply(h, h, out=out)
         np.subtract(1, out, out=out)
@@ -50,3 +56,14 @@ class RNN(JointWeights):
         """Da = dh * ∂h/∂a."""
         a, dh = views
         np.multiply(a, dh, a)
+
+    def torch_step(self, parameters: Mapping[str, Any], x: Any, state: tuple[Any, ...], keep: Keep) -> tuple[Any, ...]:
+        """(1) in torch's operations."""
+        import torch
+
+        (h,) = state
+        u, v = (
+            x @ parameters["weight_ih"].T + parameters["bias_ih"],
+            h @ parameters["weight_hh"].T + parameters["bias_hh"],
+        )
+        return (keep("h", torch.tanh(keep("a_h", u + v))),)
