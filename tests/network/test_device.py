@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lstmcast.errors import InvalidError
+from lstmcast.network.cells import CELLS
 from lstmcast.network.description import Network
 from lstmcast.network.make_engine import make_training_engine
 from lstmcast.network.parameters import Parameters
@@ -18,7 +19,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_a_copy_of_the_parameters_computes_the_same_and_follows_them(make_problem, device, cell):
     problem = make_problem(cell, (4, 4), (3,), residual=True, weights="random", feedback=True, initial=True)
     inputs = problem.batch.inputs

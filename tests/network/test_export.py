@@ -9,6 +9,7 @@ import torch
 
 from lstmcast.errors import InvalidError, MissingExtraError
 from lstmcast.network import export
+from lstmcast.network.cells import CELLS
 from lstmcast.network.description import Network
 from lstmcast.network.make_engine import make_engine
 from lstmcast.network.parameters import Parameters
@@ -17,6 +18,8 @@ NETWORKS = {
     "lstm": (Network("lstm", 2, (5, 3), (4,), 2, residual=True), "float64"),
     "gru": (Network("gru", 1, (6,), (), 1), "float32"),
     "rnn": (Network("rnn", 3, (4, 4), (), 2, residual=True), "float32"),
+    "lstm_peephole": (Network("lstm_peephole", 2, (5, 3), (), 2), "float32"),
+    "mgu": (Network("mgu", 1, (4,), (), 1), "float64"),
     "classes": (Network("lstm", 7, (4,), (), 7, output="categorical"), "float32"),
 }
 
@@ -34,7 +37,7 @@ def agrees(engine, step):
     for batch in (1, 6):
         inputs = np.random.default_rng(1).normal(size=(batch, 9, engine.network.input_size))
         inputs = inputs.astype(engine.parameters.values.dtype)
-        states = 2 if engine.network.cell == "lstm" else 1
+        states = CELLS[engine.network.cell].states
         state = [np.zeros((batch, sum(engine.network.hidden_sizes)), inputs.dtype)] * states
         for t, expected in enumerate(engine.predict(inputs).swapaxes(0, 1)):
             y, *state = step(np.ascontiguousarray(inputs[:, t]), *state)
@@ -46,7 +49,7 @@ def test_onnx(engine):
 
     session = onnxruntime.InferenceSession(export.to_onnx(engine, {"scale": [2.5]}))
     names = [value.name for value in session.get_inputs()]
-    assert names == (["x", "h", "c"] if engine.network.cell == "lstm" else ["x", "h"])
+    assert names == ["x", "h", "c"][: 1 + CELLS[engine.network.cell].states]
     assert [value.name for value in session.get_outputs()] == ["y", *(f"{name}_next" for name in names[1:])]
     assert json.loads(session.get_modelmeta().custom_metadata_map["lstmcast.json"]) == {"scale": [2.5]}
     agrees(engine, lambda *arrays: session.run(None, dict(zip(names, arrays, strict=True))))

@@ -166,7 +166,7 @@ def test_a_transposed_recurrent_gradient_is_rejected(error, name):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_one_parameters_gradient_a_thousandth_off_is_rejected(make_problem, name):
-    problem = make_problem(name, head=(4,), weights="random", feedback=True)
+    problem = make_problem(name, head=(9,), weights="random", feedback=True)
     _, gradient = problem.gradient(problem.numpy())
     true = problem.complex_gradient()
     assert problem.mismatch(gradient, true) < ACCEPTED

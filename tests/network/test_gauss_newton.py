@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lstmcast.network.cells import CELLS
 from lstmcast.network.gauss_newton import bending, gauss_newton_matrix
 from lstmcast.network.numpy_engine import NumpyEngine
 from lstmcast.network.parameters import Parameters
@@ -40,7 +41,7 @@ def by_complex_step(problem):
     return 2 * J.T @ J
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_it_is_that_of_the_complex_step(make_problem, cell, options):
     problem = make_problem(cell, (2, 3), **options)
@@ -79,7 +80,7 @@ def test_it_can_be_stopped(make_problem):
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_the_bending_is_that_of_the_residuals(make_problem, cell, options):
     problem = make_problem(cell, (2, 3), **options)
     theta = problem.parameters.values
