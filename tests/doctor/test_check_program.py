@@ -285,6 +285,43 @@ def test_errors_name_the_users_line(text: str, message: str, write) -> None:
         check_code(write(text))
 
 
+def test_all_that_is_wrong_with_an_adapter_is_said_at_once_each_at_its_line() -> None:
+    source = """LSTMCAST = {
+        'cell': 'lsmt',
+        'out': 'squared',
+        'x': 'BXD',
+        'shapes': {'W': 'D ** H'},
+        'sizes': {'H': 0}}
+    """
+    with pytest.raises(InvalidError) as raised:
+        adapter.read(source, "mine.py")
+    lines = raised.value.message.splitlines()
+    assert [line.partition(": LSTMCAST: ")[0] for line in lines] == [
+        "mine.py:2",
+        "mine.py:1",
+        "mine.py:4",
+        "mine.py:5",
+        "mine.py:6",
+        "mine.py:3",
+    ]
+    for line, part in zip(
+        lines,
+        [
+            "cell: 'lsmt'; it must be lstm",
+            "output: missing",
+            "x: 'BXD'",
+            "'D ** H' is no sum",
+            "sizes: H: 0",
+            "key 'out'",
+        ],
+        strict=True,
+    ):
+        assert part in line
+    with pytest.raises(InvalidError) as raised:
+        adapter.parse({"output": "squared", "x": "BTD", "y": "T", "shapes": {"W": "H, O"}, "gradients": ["V"]})
+    assert len(raised.value.message.splitlines()) == 3
+
+
 @pytest.mark.parametrize(
     ("result", "message"),
     [

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import ast
-import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import permutations
-from typing import Any
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationError
 
 from lstmcast.arrays import Array
 from lstmcast.doctor.problem import CellKind, OutputKind, Problem, Sizes
-from lstmcast.errors import InvalidError
+from lstmcast.errors import InvalidError, nearest
+from lstmcast.sections import Section
 
-KEYS = ("cell", "output", "loss", "x", "y", "shapes", "state", "gradients", "one_hot", "sizes")
 NAME = "LSTMCAST"
-SIZE_NAMES = ("B", "T", "D", "H", "O")
+EXAMPLE = "`lstmcast gradcheck --template lstm` prints an example"
+# what each key may be
+ALLOWED = {
+    "cell": "it must be lstm, gru or rnn",
+    "output": "it must be 'squared' or 'softmax'",
+    "loss": "it must be 'every' or 'last'",
+    "x": "give the order of its axes, as BTD, BDT, TBD, TD for one sample",
+    "y": "give the order of its axes, as BTO, BOT, TBO, TO for one sample",
+    "shapes": "give each parameter's shape as text, as {'W': 'D, H', 'b': '4*H'}",
+    "state": "give the axes of h (and of c), as ['BH', 'BH']",
+    "gradients": "give the names in shapes, in the order returned",
+    "one_hot": "it must be True or False",
+    "sizes": "give those that are constants of your program, as {'H': 16}",
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,7 @@ def size_of(expression: str, sizes: Sizes) -> int:
     """Return the size that an expression gives, such as ``H + D`` or ``4*H``.
 
     Raises:
-        InvalidError: if it is none.
+        ValueError: if it is none.
     """
     values = {"D": sizes.D, "H": sizes.H, "O": sizes.O}
 
@@ -114,132 +127,176 @@ def size_of(expression: str, sizes: Sizes) -> int:
                 return value(left) + value(right)
             case ast.BinOp(left=left, op=ast.Mult(), right=right):
                 return value(left) * value(right)
-        raise InvalidError(f"{NAME}: shapes: {expression!r} is no sum or product of D, H, O and numbers")
+        raise ValueError(f"{expression!r} is no sum or product of D, H, O and numbers")
 
     try:
         return value(ast.parse(expression.strip(), mode="eval").body)
     except SyntaxError:
-        raise InvalidError(f"{NAME}: shapes: {expression!r} is no expression in D, H and O") from None
+        raise ValueError(f"{expression!r} is no expression in D, H and O") from None
 
 
 def read(source: str, file: str) -> Adapter:
     """Return the adapter in a program's text.
 
     Raises:
-        InvalidError: if there is none, or it makes no sense: where, what is allowed.
+        InvalidError: if there is none, or it makes no sense: where, what was found, what is allowed; all at once.
     """
-    hint = "`lstmcast gradcheck --template lstm` prints an example"
     try:
         tree = ast.parse(source, file)
     except SyntaxError as error:
         where = f"{file}:{error.lineno}" if error.lineno else file
         raise InvalidError(f"{where}: {error.msg}") from None
     for node in tree.body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        if any(isinstance(t, ast.Name) and t.id == NAME for t in targets):
-            assert isinstance(node, ast.Assign | ast.AnnAssign)
-            if node.value is None:
-                continue
-            try:
-                said = ast.literal_eval(node.value)
-            except ValueError:
-                raise InvalidError(f"{file}:{node.lineno}: {NAME} must be a dict of literals", hint) from None
-            try:
-                return parse(said)
-            except InvalidError as error:
-                raise InvalidError(f"{file}:{node.lineno}: {error.message}", error.hint or hint) from None
-    raise InvalidError(f"{file}: there is no {NAME} = {{...}} that says which array is what", hint)
+        value = _assigned(node)
+        if value is None:
+            continue
+        try:
+            said = ast.literal_eval(value)
+        except ValueError:
+            raise InvalidError(f"{file}:{node.lineno}: {NAME} must be a dict of literals", EXAMPLE) from None
+        keys = value.keys if isinstance(value, ast.Dict) else []
+        lines = {key.value: key.lineno for key in keys if isinstance(key, ast.Constant)}
+        return parse(said, partial(_place, file, lines, node.lineno))
+    raise InvalidError(f"{file}: there is no {NAME} = {{...}} that says which array is what", EXAMPLE)
 
 
-def parse(said: Any) -> Adapter:
+def _place(file: str, lines: Mapping[Any, int], line: int, key: str) -> str:
+    return f"{file}:{lines.get(key, line)}: "
+
+
+def _assigned(node: ast.stmt) -> ast.expr | None:
+    """Return what a statement assigns to ``LSTMCAST``, if it does."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign):
+        return None
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return node.value if any(isinstance(t, ast.Name) and t.id == NAME for t in targets) else None
+
+
+def parse(said: Any, place: Callable[[str], str] = lambda _: "") -> Adapter:
     """Return the adapter that a dict describes.
 
+    Args:
+        said: the dict.
+        place: what stands before a message on a key of it: where it is.
+
     Raises:
-        InvalidError: if it makes no sense.
+        InvalidError: if it makes no sense; the message lists everything.
     """
     if not isinstance(said, dict):
-        raise InvalidError(f"{NAME} must be a dict")
-    for key in ("cell", "output", "loss"):
-        if not isinstance(said.get(key), str | None):
-            raise InvalidError(f"{NAME}: {key}: {said[key]!r}; it must be a word")
-    for key in said:
-        if key not in KEYS:
-            near = difflib.get_close_matches(str(key), KEYS, 1)
-            raise InvalidError(
-                f"{NAME}: unknown key {key!r}; there are {', '.join(KEYS)}",
-                f"did you mean {near[0]}?" if near else None,
-            )
-    cells: dict[str | None, tuple[CellKind, ...]] = {
-        "lstm": ("lstm",),
-        "gru": ("gru",),
-        "rnn": ("rnn",),
-        None: ("lstm", "gru", "rnn"),
-    }
-    if said.get("cell") not in cells:
-        raise InvalidError(f"{NAME}: cell: {said['cell']!r}; it must be lstm, gru or rnn")
-    outputs: dict[str, OutputKind] = {"squared": "squared", "softmax": "softmax"}
-    if said.get("output") not in outputs:
-        raise InvalidError(f"{NAME}: output: {said.get('output')!r}; it must be 'squared' or 'softmax'")
-    losses = {"every": True, "last": False, None: None}
-    if said.get("loss") not in losses:
-        raise InvalidError(f"{NAME}: loss: {said['loss']!r}; it must be 'every' or 'last'")
-    x = _axes(said, "x", "BTD1", "T")
-    every = losses[said.get("loss")]
-    y = _axes(said, "y", "BTOD1", "") if "y" in said else x.replace("D", "O")
-    if "T" not in y and every is not False:
-        raise InvalidError(
-            f"{NAME}: y: {y!r}; without an axis T of the steps, as in TBO, the loss is on the last step only",
-            "if it is, say so: 'loss': 'last'",
-        )
-    shapes = said.get("shapes")
-    if not isinstance(shapes, Mapping) or not shapes:
-        raise InvalidError(f"{NAME}: shapes: give each parameter's shape, as {{'W': 'D, H', 'b': 'H'}}")
-    split: dict[str, tuple[str, ...]] = {}
-    for name, text in shapes.items():
-        if not isinstance(text, str | list | tuple):
-            raise InvalidError(f"{NAME}: shapes: {name}: {text!r}; give the shape as text, as '4*H'")
-        parts = text.strip("() ").split(",") if isinstance(text, str) else [str(part) for part in text]
-        split[str(name)] = tuple(part.strip() for part in parts if part.strip())
-        for part in split[str(name)]:
-            size_of(part, Sizes(1, 1, 1, 1, 1))
-    with_outputs = any("O" in part for shape in split.values() for part in shape)
-    if said["output"] == "squared" and with_outputs and not set("OD") & set(y):
-        raise InvalidError(f"{NAME}: y: {y!r}; there are O outputs, so targets have an axis O, as in BTO")
-    state = said.get("state") or ()
-    if not isinstance(state, Mapping | list | tuple) or len(state) > 2:
-        raise InvalidError(f"{NAME}: state: {state!r}; give the axes of h (and of c), as ['BH', 'BH']")
-    state = tuple(state.values()) if isinstance(state, Mapping) else tuple(state)
-    if any(not isinstance(axes, str) or not {"H"} <= set(axes) <= set("BH1") for axes in state):
-        raise InvalidError(f"{NAME}: state: {list(state)}; give the axes of h (and of c), as ['BH', 'BH']")
-    for key, axes in (("y", y), *(("state", axes) for axes in state)):
-        if ("B" in axes) != ("B" in x):
-            raise InvalidError(f"{NAME}: {key}: {axes!r}; it must have B, as x has, or both have not")
-    gradients = said.get("gradients")
-    if gradients is not None and (not isinstance(gradients, list | tuple) or set(gradients) - set(split)):
-        raise InvalidError(f"{NAME}: gradients: {gradients!r}; give the names in shapes, in the order returned")
-    fixed = said.get("sizes", {})
-    if not isinstance(fixed, dict) or any(k not in SIZE_NAMES or type(v) is not int or v < 1 for k, v in fixed.items()):
-        raise InvalidError(f"{NAME}: sizes: {fixed!r}; give those that are constants of your program, as {{'H': 16}}")
+        raise InvalidError(f"{place('')}{NAME} must be a dict", EXAMPLE)
+    try:
+        section = AdapterSection.model_validate(said)
+        problems = list(section.contradictions())
+    except ValidationError as error:
+        problems = _explained(error)
+    if problems:
+        lines = [f"{place(problem.key)}{NAME}: {problem.message}" for problem in problems]
+        raise InvalidError("\n".join(lines), (problems[0].hint if len(problems) == 1 else None) or EXAMPLE)
     return Adapter(
-        cells[said.get("cell")],
-        outputs[said["output"]],
-        every,
-        x,
-        y,
-        split,
-        state,
-        None if gradients is None else [str(name) for name in gradients],
-        bool(said.get("one_hot", False)),
-        fixed,
+        (section.cell,) if section.cell else ("lstm", "gru", "rnn"),
+        section.output,
+        None if section.loss is None else section.loss == "every",
+        section.x,
+        section.targets,
+        section.shapes,
+        section.state,
+        section.gradients,
+        section.one_hot,
+        dict(section.sizes.items()),
     )
 
 
-def _axes(said: Mapping[str, Any], key: str, allowed: str, needed: str) -> str:
-    axes = said.get(key)
-    repeated = isinstance(axes, str) and any(axes.count(axis) > 1 for axis in "BTDOH")
-    if not isinstance(axes, str) or repeated or set(axes) - set(allowed) or set(needed) - set(axes):
-        named = ", ".join("".join(p) for p in list(permutations(allowed[:3], 3))[:3])
-        raise InvalidError(f"{NAME}: {key}: {axes!r}; give the order of its axes, as {named}, TD for one sample")
-    return axes
+class Wrong(NamedTuple):
+    """What is wrong at a key of the dict, and perhaps a hint."""
+
+    key: str
+    message: str
+    hint: str | None = None
+
+
+def _explained(error: ValidationError) -> list[Wrong]:
+    """Say what is wrong and what is allowed, once for each key."""
+    problems: dict[str, Wrong] = {}
+    for details in error.errors(include_url=False):
+        key = str(details["loc"][0])
+        where = ": ".join(map(str, details["loc"][: 2 if key in ("shapes", "sizes") else 1]))
+        if details["type"] == "extra_forbidden":
+            near = nearest(key, ALLOWED)
+            hint = f"did you mean {near}?" if near else None
+            problems[key] = Wrong(key, f"unknown key {key!r}; there are {', '.join(ALLOWED)}", hint)
+        elif details["type"] == "missing":
+            problems[key] = Wrong(key, f"{key}: missing; {ALLOWED[key]}")
+        elif details["type"] == "value_error":
+            problems[key] = Wrong(key, f"{where}: {details['ctx']['error']}")
+        else:
+            problems.setdefault(key, Wrong(key, f"{where}: {details['input']!r}; {ALLOWED[key]}"))
+    return list(problems.values())
+
+
+def _axes(key: str, allowed: str, needed: str) -> AfterValidator:
+    """Demand axes that are allowed, none twice, and those that are needed."""
+
+    def check(axes: str) -> str:
+        repeated = any(axes.count(axis) > 1 for axis in "BTDOH")
+        if repeated or set(axes) - set(allowed) or set(needed) - set(axes):
+            raise ValueError(f"{axes!r}; {ALLOWED[key]}")
+        return axes
+
+    return AfterValidator(check)
+
+
+def _shape(found: Any) -> tuple[str, ...]:
+    """Take a shape as text or as a list of its sizes."""
+    if not isinstance(found, str | list | tuple):
+        raise ValueError(f"{found!r}; {ALLOWED['shapes']}")
+    parts = found.strip("() ").split(",") if isinstance(found, str) else [str(part) for part in found]
+    shape = tuple(part.strip() for part in parts if part.strip())
+    for part in shape:
+        size_of(part, Sizes(1, 1, 1, 1, 1))
+    return shape
+
+
+def _states(found: Any) -> Any:
+    """Take the axes of the states as a list, or by name."""
+    return tuple(found.values() if isinstance(found, Mapping) else found) if found else ()
+
+
+Axes = Annotated[str, _axes("state", "BH1", "H")]
+
+
+class AdapterSection(Section):
+    """The dict as the user writes it; see `Adapter`."""
+
+    cell: CellKind | None = None
+    output: OutputKind
+    loss: Literal["every", "last"] | None = None
+    x: Annotated[str, _axes("x", "BTD1", "T")]
+    y: Annotated[str, _axes("y", "BTOD1", "")] | None = None
+    shapes: dict[str, Annotated[tuple[str, ...], BeforeValidator(_shape)]] = Field(min_length=1)
+    state: Annotated[tuple[Axes, ...], BeforeValidator(_states)] = Field((), max_length=2)
+    gradients: Annotated[list[str], BeforeValidator(list)] | None = None
+    one_hot: bool = Field(False, strict=False)
+    sizes: dict[Literal["B", "T", "D", "H", "O"], PositiveInt] = Field(default_factory=dict)
+
+    @property
+    def targets(self) -> str:
+        """The axes of the targets: as those of the inputs, if nothing else is said."""
+        return self.x.replace("D", "O") if self.y is None else self.y
+
+    def contradictions(self) -> Iterator[Wrong]:
+        """Yield each combination that makes no sense."""
+        y = self.targets
+        if "T" not in y and self.loss != "last":
+            yield Wrong(
+                "y",
+                f"y: {y!r}; without an axis T of the steps, as in TBO, the loss is on the last step only",
+                "if it is, say so: 'loss': 'last'",
+            )
+        with_outputs = any("O" in part for shape in self.shapes.values() for part in shape)
+        if self.output == "squared" and with_outputs and not set("OD") & set(y):
+            yield Wrong("y", f"y: {y!r}; there are O outputs, so targets have an axis O, as in BTO")
+        for key, axes in (("y", y), *(("state", axes) for axes in self.state)):
+            if ("B" in axes) != ("B" in self.x):
+                yield Wrong(key, f"{key}: {axes!r}; it must have B, as x has, or both have not")
+        if unknown := set(self.gradients or ()) - set(self.shapes):
+            yield Wrong("gradients", f"gradients: {sorted(unknown)}; {ALLOWED['gradients']}")
