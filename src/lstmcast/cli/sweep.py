@@ -75,7 +75,7 @@ def run(
     with closing(_workers(jobs, cluster)) as workers:
         sweep = find_same(plan, output_dir, name) if resume else Sweep.create(plan, output_dir, name)
         again = f"lstmcast sweep run {spec} --name {sweep.name} --resume"
-        _conduct(sweep, workers, again, fail_fast=fail_fast, retry=False, json=json, quiet=quiet)
+        _run(sweep, workers, again, fail_fast=fail_fast, retry=False, json=json, quiet=quiet)
 
 
 @app.command()
@@ -95,7 +95,7 @@ def retry(
     found = Sweep.load(find(sweep, output_dir))
     again = f"lstmcast sweep retry {found.path}"
     with closing(_workers(jobs, cluster)) as workers:
-        _conduct(found, workers, again, fail_fast=fail_fast, retry=True, json=json, quiet=quiet)
+        _run(found, workers, again, fail_fast=fail_fast, retry=True, json=json, quiet=quiet)
 
 
 @app.command()
@@ -184,7 +184,7 @@ def _workers(jobs: int | None, cluster: str | None) -> Workers:
     return ClusterWorkers(cluster)
 
 
-def _conduct(
+def _run(
     sweep: Sweep,
     workers: Workers,
     again: str,
@@ -197,7 +197,7 @@ def _conduct(
     from lstmcast.runs import Run
     from lstmcast.stop import StopRequest
     from lstmcast.sweeps.folder import Sweep as Folder
-    from lstmcast.sweeps.run_sweep import conduct, prepare
+    from lstmcast.sweeps.run_sweep import RunningSweep, prepare
 
     stop = StopRequest()
     with Run(sweep.path).locked(), stop.listening():
@@ -207,7 +207,7 @@ def _conduct(
         if not quiet:
             say(f"sweep {sweep.path}: {counted(sweep.total, 'trial')}")
         with _watched(sweep, quiet=quiet) as (on_change, on_report):
-            code = conduct(sweep, workers, stop, fail_fast=fail_fast, on_change=on_change, on_report=on_report)
+            code = RunningSweep(sweep, workers, on_change, on_report).finish(stop, fail_fast=fail_fast)
     if json:
         emit_json(sweep.as_json())
     elif quiet:

@@ -29,10 +29,37 @@ def needs_optuna(spec: Spec) -> bool:
 
 
 class Search:
+    """A sweep whose points are all known, and none of whose trials is given up."""
+
+    def ask(self) -> list[Trial]:
+        """Return the trials of the next point, or none if there are enough."""
+        return []
+
+    def begin(self, trial: Trial) -> None:
+        """Take note of a trial that starts."""
+
+    def hopeless(self, trial: Trial, step: int, validation: float) -> bool:  # noqa: ARG002
+        """Take a validation; return whether the trial should be pruned."""
+        return False
+
+    def end(self, trial: Trial) -> None:
+        """Take note of a trial that has ended."""
+
+
+def make_search(sweep: Sweep) -> Search:
+    """Make the search that a sweep's spec asks for.
+
+    Raises:
+        MissingExtraError: if it needs Optuna, which is not installed.
+    """
+    return Study(sweep) if needs_optuna(sweep.spec) else Search()
+
+
+class Study(Search):
     """Optuna's study of a sweep, one of its trials for each of ours."""
 
     def __init__(self, sweep: Sweep) -> None:
-        """Begin a study, or go on with that of the trials that have ended."""
+        """Begin a study, or resume that of the trials that have ended."""
         import optuna
 
         spec = sweep.spec
@@ -70,7 +97,7 @@ class Search:
     def ask(self) -> list[Trial]:
         """Return the trials of the next point, or none if there are enough."""
         trials, spec = self._sweep.trials, self._sweep.spec
-        if len(trials) >= self._sweep.total:
+        if spec.search != "tpe" or len(trials) >= self._sweep.total:
             return []
         asked = self._study.ask(self._space)
         point = {key: _back(spec.parameters[key], value) for key, value in asked.params.items()}
@@ -85,7 +112,7 @@ class Search:
             self._running[trial.number] = self._study.ask(self._space)
 
     def hopeless(self, trial: Trial, step: int, validation: float) -> bool:
-        """Take a validation; return whether the trial is not worth going on with."""
+        """Take a validation; return whether the trial should be pruned."""
         watched = self._running[trial.number]
         watched.report(self._sign * validation, step)
         return watched.should_prune()
