@@ -109,6 +109,38 @@ def test_no_files_import_each_other_in_a_circle():
     assert circle(SOURCE) == []
 
 
+# what the doctor may take from the rest of the package: it examines other people's programs, and trains nothing
+DOCTORS = {
+    "arrays", "data.batches", "data.user_file", "doctor", "errors", "gradients.report", "gradients.trace",
+    "network.description", "network.numpy_engine", "network.parameters", "sections",
+}  # fmt: skip
+
+
+def beyond_the_doctors(source):
+    """Return what the doctor imports that it may not, as lines for people."""
+    wrong = []
+    for path in sorted((source / "doctor").rglob("*.py")):
+        for name in imported(ast.parse(path.read_text(encoding="utf-8"))):
+            part = name.removeprefix("lstmcast.")
+            allowed = any(part == may or part.startswith(f"{may}.") for may in DOCTORS)
+            if name.startswith("lstmcast.") and not allowed:
+                wrong.append(f"{path.name}: {name}")
+    return wrong
+
+
+def test_the_doctor_takes_little_from_the_rest():
+    assert beyond_the_doctors(SOURCE) == []
+
+
+def test_a_doctor_that_takes_more_is_noticed(tmp_path):
+    (tmp_path / "doctor" / "search").mkdir(parents=True)
+    file = tmp_path / "doctor" / "search" / "new.py"
+    file.write_text("from lstmcast.errors import InvalidError\nfrom lstmcast.doctor import wording\n")
+    assert beyond_the_doctors(tmp_path) == []
+    file.write_text("def f():\n    from lstmcast.config.load import load\n")
+    assert beyond_the_doctors(tmp_path) == ["new.py: lstmcast.config.load.load"]
+
+
 @pytest.mark.parametrize("inside", ["", "def f():\n    ", "if TYPE_CHECKING:\n    "])
 def test_a_circle_of_files_is_found(tmp_path, inside):
     (tmp_path / "data").mkdir()

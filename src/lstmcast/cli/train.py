@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -14,7 +14,9 @@ from lstmcast.cli.output import OUTPUTS, Json, OutputDir, Quiet, emit, emit_json
 from lstmcast.errors import UsageError, counted
 
 if TYPE_CHECKING:
+    from lstmcast.config.schema import Config
     from lstmcast.experiment.train_run import Result, Training
+    from lstmcast.runs import Run
 
 
 def train(
@@ -33,7 +35,7 @@ def train(
         str | None,
         typer.Option(
             metavar="[RUN]",
-            help="Go on with a run that was stopped; without RUN the latest.",
+            help="Resume a run that was stopped; without RUN the latest.",
             autocompletion=complete.runs,
         ),
     ] = None,
@@ -46,31 +48,18 @@ def train(
 ) -> None:
     """Train a network, score it beside the baselines, and keep everything in a run folder."""
     refuse_both(json, quiet)
-    if resume is None and config is None:
-        hint = f"did you mean --config {overrides[0]}?" if overrides and "=" not in overrides[0] else None
-        raise UsageError("give --config FILE, or --resume to go on with a run", hint or "see `lstmcast config list`")
-    if resume is not None and (config is not None or overrides or name is not None or seed is not None):
-        raise UsageError("--resume: a run goes on with its own config; leave out --config, --name, --seed, KEY=VALUE")
+    typed = _Typed(overrides or [], config, name, output_dir, seed, resume)
+    typed.check()
     limit = None if max_time is None else _seconds(max_time)
 
     import time
 
-    from lstmcast import runs
-    from lstmcast.config.load import load
-
     # what is wrong is said before torch is imported, which takes longer than all of this
-    if resume is not None:
-        run = runs.find(resume, output_dir)
-        if run.read_manifest().get("status") == "finished":
-            say(f"{run.path} is finished; nothing to do")
-            _render_finished(run, json, quiet)
-            return
-        settings, stem = load(str(run.config)), run.name
-    else:
-        assert config is not None
-        if name is not None:
-            runs.check_name(name)
-        run, settings, stem = None, load(config, overrides or [], seed), Path(config).stem
+    run, settings, stem = typed.load()
+    if run is not None and run.read_manifest().get("status") == "finished":
+        say(f"{run.path} is finished; nothing to do")
+        _render_finished(run, json, quiet)
+        return
 
     from lstmcast.experiment import train_run
     from lstmcast.stop import StopRequest
@@ -78,12 +67,7 @@ def train(
 
     training = train_run.Training(settings, run)
     if dry_run:
-        plan = train_run.describe(training)
-        if json:
-            emit_json(plan)
-        elif not quiet:
-            steps = counted(plan["steps"], "step") if plan["steps"] else "open-ended"
-            emit(f"valid: {counted(plan['parameters'], 'parameter')}, {steps}, nothing trained")
+        _render_plan(train_run.describe(training), json, quiet)
         return
     begun = f", which has done {counted(done, 'step')}" if (done := training.trainer.total) else ""
     stop = StopRequest(None if limit is None else time.monotonic() + limit)
@@ -102,6 +86,54 @@ def train(
         return  # one of several processes, and not the one that reports
     _render(result, stop.reason, json=json, quiet=quiet)
     raise typer.Exit(result.exit_code)
+
+
+class _Typed(NamedTuple):
+    """What to train, as it was typed."""
+
+    overrides: list[str]
+    config: str | None
+    name: str | None
+    output_dir: Path
+    seed: int | None
+    resume: str | None
+
+    def check(self) -> None:
+        """Refuse options that do not go together.
+
+        Raises:
+            UsageError: if there are any.
+        """
+        own = self.config is not None or self.overrides or self.name is not None or self.seed is not None
+        if self.resume is not None and own:
+            raise UsageError(
+                "--resume: a run resumes with its own config; leave out --config, --name, --seed, KEY=VALUE"
+            )
+        if self.resume is None and self.config is None:
+            word = next(iter(self.overrides), "=")
+            hint = "see `lstmcast config list`" if "=" in word else f"did you mean --config {word}?"
+            raise UsageError("give --config FILE, or --resume to resume a run", hint)
+
+    def load(self) -> tuple[Run | None, Config, str]:
+        """Return the run to resume, the config, and what a new run is named after."""
+        from lstmcast import runs
+        from lstmcast.config.load import load
+
+        if self.resume is not None:
+            run = runs.find(self.resume, self.output_dir)
+            return run, load(str(run.config)), run.name
+        assert self.config is not None
+        if self.name is not None:
+            runs.check_name(self.name)
+        return None, load(self.config, self.overrides, self.seed), Path(self.config).stem
+
+
+def _render_plan(plan: dict[str, Any], json: bool, quiet: bool) -> None:
+    if json:
+        emit_json(plan)
+    elif not quiet:
+        steps = counted(plan["steps"], "step") if plan["steps"] else "open-ended"
+        emit(f"valid: {counted(plan['parameters'], 'parameter')}, {steps}, nothing trained")
 
 
 def _seconds(text: str) -> float:
@@ -135,10 +167,7 @@ def _render(result: Result, why: str, *, json: bool, quiet: bool) -> None:
         say(f"hint: go on with: lstmcast train --resume {result.run.path}")
 
 
-def _render_finished(run: object, json: bool, quiet: bool) -> None:
-    from lstmcast.runs import Run
-
-    assert isinstance(run, Run)
+def _render_finished(run: Run, json: bool, quiet: bool) -> None:
     manifest = run.read_manifest()
     if json:
         emit_json({"run": str(run.path), **manifest})
