@@ -24,6 +24,7 @@ from lstmcast.network.engine import same
 from lstmcast.network.losses import LOSSES
 from lstmcast.network.parameters import Parameters
 from lstmcast.network.products import NumpyProducts, Products
+from lstmcast.network.schedule import Schedule
 from lstmcast.network.tape import LayerTape, Tape
 
 # numbers remembered at once where nothing is differentiated, and on the tape of a rollout: they stay in cache
@@ -50,9 +51,7 @@ class Pass:
     Attributes:
         x: the inputs ``(T, F, B)``.
         y: the outputs ``(T, O, B)``.
-        fed: the first step that reads a prediction (T if none does).
-        alone: the first step whose output is computed by itself, since it is read.
-        output_from: the first step whose output is computed.
+        schedule: which steps read predictions, and when which outputs are computed.
         segment: steps of a segment.
         starts: the state before each segment, as far as they are kept; None: zero.
     """
@@ -62,11 +61,26 @@ class Pass:
     tape: Tape
     x: Array
     y: Array
-    fed: int
-    alone: int
-    output_from: int
+    schedule: Schedule
     segment: int
     starts: list[list[Array] | None] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Sought:
+    """The gradients of a backward pass.
+
+    Attributes:
+        dy: with respect to the outputs, ``(T, O, B)``.
+        weights: with respect to each layer's packed weights, added up.
+        dx: with respect to the inputs, ``(T, F, B)``, if asked for.
+        arriving: those that `NumpyEngine.trace_gradients` shows, by name, if asked for.
+    """
+
+    dy: Array
+    weights: Sequence[Array]
+    dx: Array | None
+    arriving: Mapping[str, Array] | None
 
 
 class NumpyEngine:
@@ -275,13 +289,10 @@ class NumpyEngine:
         B, T, _ = batch.inputs.shape
         if segment is None:
             segment = isqrt(T - 1) + 1 if self._recompute else T
-        fed = batch.first_fed
-        alone = max(0, fed - batch.delay)
         y = np.zeros((T, self.network.output_size, B), self.parameters.values.dtype)
         tape, x = self._tape(segment, B), batch.inputs.transpose(1, 2, 0)
         tape.head.load()
-        output_from = min(batch.first_counted, alone)
-        run = Pass(batch, self._load(tape), tape, x, y, fed, alone, output_from, segment)
+        run = Pass(batch, self._load(tape), tape, x, y, Schedule.of(batch), segment)
         state: list[Array] | None = None
         if batch.initial_state is not None:
             sizes = np.cumsum([len(part) for part in tape.states(0)])
@@ -295,7 +306,7 @@ class NumpyEngine:
 
     def _run_segment(self, run: Pass, start: int) -> int:
         """Fill the tape with the steps from ``start`` on, and ``run.y``; return the first step after them."""
-        tape, batch, O = run.tape, run.batch, self.network.output_size
+        tape, batch, schedule, O = run.tape, run.batch, run.schedule, self.network.output_size
         stop = min(start + run.segment, len(run.x))
         tape.set_states(run.starts[start // run.segment])
         tape.x[: stop - start] = run.x[start:stop]
@@ -303,17 +314,17 @@ class NumpyEngine:
         for first in range(0, stop - start, tape.chunk):
             last = min(first + tape.chunk, stop - start)
             for t in range(first, last):
-                if start + t >= run.fed:
+                if start + t >= schedule.fed:
                     assert batch.feedback is not None
                     read = batch.feedback[:, start + t]
                     np.copyto(tape.x[t, :O], run.y[start + t - batch.delay], where=read)
                 self._step(run.weights, tape, t)
-                if start + t >= run.alone:
+                if start + t >= schedule.alone:
                     tape.head.forward(t, y[t])
             # the other outputs of these steps at once, while their states are in cache
-            whole = slice(max(first, run.output_from - start), min(last, run.alone - start))
-            if whole.start < whole.stop:
-                tape.head.forward(whole, y[whole])
+            together = schedule.together(start, first, last)
+            if together.start < together.stop:
+                tape.head.forward(together, y[together])
         return stop
 
     def _loss(self, batch: Batch, y: Array) -> tuple[np.generic, Array]:
@@ -338,6 +349,7 @@ class NumpyEngine:
         """
         layers, T = run.tape.layers, len(run.x)
         dW = [np.zeros((self._cell.rows * layer.H, layer.z.shape[1]), dy.dtype) for layer in layers]
+        sought = Sought(dy, dW, dx, arriving)
         self.parameters.gradient[:] = 0
         for layer in layers:
             layer.dz[...] = 0
@@ -347,8 +359,14 @@ class NumpyEngine:
             stop = min(start + run.segment, T)
             if stop < T:
                 self._run_segment(run, start)
-            self._back_through(run, start, stop, dy, dW, dx, arriving)
-        self._write_gradient(dW)
+            # a chunk at a time: few enough steps that they stay in cache
+            for last in range(stop - start, 0, -run.tape.chunk):
+                steps = slice(max(0, last - run.tape.chunk), last)
+                self._linearize(run.tape, steps)
+                self._back_through(run, start, steps, sought)
+                self._add_gradients(run, start, steps, sought)
+        for total, gradients in zip(dW, self._gradient_views, strict=True):
+            self._cell.unpack(total, gradients)
         dstate = []
         for layer in layers:
             if self._cell.states == 2:
@@ -358,69 +376,58 @@ class NumpyEngine:
                 dstate.append(layer.dh if layer.carry is None else layer.dh + layer.carry[0])
         return np.concatenate(dstate)
 
-    def _back_through(
-        self,
-        run: Pass,
-        start: int,
-        stop: int,
-        dy: Array,
-        dW: Sequence[Array],
-        dx: Array | None,
-        arriving: Mapping[str, Array] | None,
-    ) -> None:
-        """Go back through the steps on the tape, a chunk at a time: few enough that they stay in cache."""
-        tape, cell, multiply = run.tape, run.tape.cell, run.tape.products.multiply
-        top, layers = tape.layers[-1], list(zip(run.weights, tape.layers, strict=True))
-        local = dy[start:stop]
-        for last in range(stop - start, 0, -tape.chunk):
-            first = max(0, last - tape.chunk)
-            steps, count = slice(first, last), last - first
-            for layer in tape.layers:
-                if layer.carry is not None:
-                    layer.carry[count] = layer.carry[0]
-                cell.linearize(
-                    layer.m[steps],
-                    layer.h[steps],
-                    layer.h[first + 1 : last + 1],
-                    layer.d[:count],
-                    layer.scratch[:count],
-                    layer.e,
-                )
-            whole = slice(max(first, run.output_from - start), min(last, run.alone - start))
-            dtop = tape.head.backward(whole, local) if whole.start < whole.stop else None
-            for t in reversed(range(first, last)):
-                to_input = dx is not None or start + t >= run.fed
-                if start + t >= run.alone:
-                    top.dh += tape.head.backward(t, local)
-                elif start + t >= run.output_from:
-                    assert dtop is not None
-                    top.dh += dtop[t - whole.start]
-                for index in range(len(layers) - 1, -1, -1):
-                    W, layer = layers[index]
-                    da, views = layer.backward[t - first]
-                    cell.backward(views, t)
-                    if arriving is not None:
-                        self._record(arriving, index, layer, t, t - first)
-                    if index or to_input:
-                        multiply(W.backward, da, layer.dz_wrapped)
-                    else:
-                        # nobody asks for the gradient of a true input
-                        multiply(W.backward_state, da, layer.dh_wrapped)
-                    if index:
-                        below = tape.layers[index - 1]
-                        np.add(below.dh, layer.dx, below.dh)
-                if to_input:
-                    self._back_to_input(run, start + t, dy, dx)
-            for total, layer in zip(dW, tape.layers, strict=True):
-                tape.products.add_sum(total, layer.da[:count], layer.z[steps])
-            if cell.elementwise:
-                for layer, gradients in zip(tape.layers, self._gradient_views, strict=True):
-                    gradient = cell.elementwise_gradient(layer.m[first : last + 1], layer.d[:count])
-                    for name, part in zip(cell.elementwise, np.split(gradient, len(cell.elementwise)), strict=True):
-                        gradients[name] += part
-            counted = slice(max(first, run.output_from - start), last)
-            if counted.start < last:
-                tape.head.add_gradient(counted, local, self.parameters.gradient_views)
+    def _linearize(self, tape: Tape, steps: slice) -> None:
+        """Find the local derivatives of a chunk of the steps on the tape."""
+        after, count = slice(steps.start + 1, steps.stop + 1), steps.stop - steps.start
+        for layer in tape.layers:
+            if layer.carry is not None:
+                layer.carry[count] = layer.carry[0]
+            d, scratch = layer.d[:count], layer.scratch[:count]
+            tape.cell.linearize(layer.m[steps], layer.h[steps], layer.h[after], d, scratch, layer.e)
+
+    def _back_through(self, run: Pass, start: int, steps: slice, sought: Sought) -> None:
+        """Go back through a chunk of the steps on the tape, whose first is the batch's step ``start``."""
+        tape, schedule, local = run.tape, run.schedule, sought.dy[start:]
+        backward, multiply, arriving = tape.cell.backward, tape.products.multiply, sought.arriving
+        top, together = tape.layers[-1], schedule.together(start, steps.start, steps.stop)
+        dtop = tape.head.backward(together, local) if together.start < together.stop else None
+        # from the top layer down, each with the one below it
+        below = [None, *tape.layers[:-1]]
+        layers = list(enumerate(zip(run.weights, tape.layers, below, strict=True)))[::-1]
+        for t in reversed(range(steps.start, steps.stop)):
+            if start + t >= schedule.alone:
+                top.dh += tape.head.backward(t, local)
+            elif dtop is not None and t >= together.start:
+                top.dh += dtop[t - together.start]
+            to_input = sought.dx is not None or start + t >= schedule.fed
+            for index, (W, layer, next_layer) in layers:
+                da, views = layer.backward[t - steps.start]
+                backward(views, t)
+                if arriving is not None:
+                    self._record(arriving, index, layer, t, t - steps.start)
+                if next_layer is not None:
+                    multiply(W.backward, da, layer.dz_wrapped)
+                    np.add(next_layer.dh, layer.dx, next_layer.dh)
+                elif to_input:
+                    multiply(W.backward, da, layer.dz_wrapped)
+                else:
+                    # nobody asks for the gradient of a true input
+                    multiply(W.backward_state, da, layer.dh_wrapped)
+            if to_input:
+                self._back_to_input(run, start + t, sought.dy, sought.dx)
+
+    def _add_gradients(self, run: Pass, start: int, steps: slice, sought: Sought) -> None:
+        """Add what a chunk of steps gives to the parameters' gradients."""
+        tape, cell, count = run.tape, run.tape.cell, steps.stop - steps.start
+        for total, layer in zip(sought.weights, tape.layers, strict=True):
+            tape.products.add_sum(total, layer.da[:count], layer.z[steps])
+        for layer, gradients in zip(tape.layers, self._gradient_views, strict=True) if cell.elementwise else ():
+            sums = cell.elementwise_gradient(layer.m[steps.start : steps.stop + 1], layer.d[:count])
+            for name, part in zip(cell.elementwise, np.split(sums, len(cell.elementwise)), strict=True):
+                gradients[name] += part
+        counted = slice(max(steps.start, run.schedule.output_from - start), steps.stop)
+        if counted.start < counted.stop:
+            tape.head.add_gradient(counted, sought.dy[start:], self.parameters.gradient_views)
 
     def _record(self, arriving: Mapping[str, Array], index: int, layer: LayerTape, t: int, k: int) -> None:
         arriving[f"layer {index} dh"][t], arriving[f"layer {index} dc"][t] = layer.dh, layer.dc
@@ -432,16 +439,12 @@ class NumpyEngine:
         dz, O, batch = run.tape.layers[0].dx, self.network.output_size, run.batch
         if self.network.residual:
             dz[:O] += dy[t]
-        if batch.feedback is not None and t >= run.fed:
+        if batch.feedback is not None and t >= run.schedule.fed:
             before, read = dy[t - batch.delay], batch.feedback[:, t]
             np.add(before, dz[:O], out=before, where=read)
             np.copyto(dz[:O], 0, where=read)
         if dx is not None:
             dx[t] = dz
-
-    def _write_gradient(self, dW: Sequence[Array]) -> None:
-        for total, views in zip(dW, self._gradient_views, strict=True):
-            self._cell.unpack(total, views)
 
 
 def _by_layer(views: Mapping[str, Array], layers: int) -> list[dict[str, Array]]:
