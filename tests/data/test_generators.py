@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from lstmcast.arrays import Array
-from lstmcast.data import RandomSegments, Series, SineBank, WindowedSine
 from lstmcast.data.batches import Batch, Sampler
 from lstmcast.data.dataset import Dataset, Held
+from lstmcast.data.random_segments import RandomSegments
+from lstmcast.data.series import Series
 from lstmcast.data.signal import Signal
+from lstmcast.data.sine_bank import SineBank
+from lstmcast.data.windowed_sine import WindowedSine
 from lstmcast.errors import InvalidError
 
 NOISY = Signal(noise=0.1)

@@ -10,11 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstmcast.data import Quantized, RandomSegments, Series, SineBank, WindowedSine
 from lstmcast.data.batches import Batch, Sampler
 from lstmcast.data.categories import Bins, draw, one_hot
 from lstmcast.data.dataset import Dataset
+from lstmcast.data.quantized import Quantized
+from lstmcast.data.random_segments import RandomSegments
+from lstmcast.data.series import Series
 from lstmcast.data.signal import Signal
+from lstmcast.data.sine_bank import SineBank
+from lstmcast.data.windowed_sine import WindowedSine
 from lstmcast.errors import InvalidError
 
 NOISY = Signal(noise=0.1)

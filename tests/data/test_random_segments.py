@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstmcast.data import RandomSegments
 from lstmcast.data.dataset import Dataset
+from lstmcast.data.random_segments import RandomSegments
 from lstmcast.errors import InvalidError
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from lstmcast.arrays import Array
-from lstmcast.data import Series
 from lstmcast.data.dataset import Dataset
-from lstmcast.data.series import read_series
+from lstmcast.data.series import Series, read_series
 from lstmcast.errors import InvalidError, NotFoundError
 
 VALUES = np.random.default_rng(0).normal([50, -3], [10, 0.1], (80, 2))

@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from lstmcast.arrays import Array
-from lstmcast.data import SineBank
 from lstmcast.data.dataset import Dataset
 from lstmcast.data.signal import Signal
+from lstmcast.data.sine_bank import SineBank
 from lstmcast.errors import InvalidError
 
 

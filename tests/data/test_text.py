@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from lstmcast.arrays import Array
-from lstmcast.data import Text
 from lstmcast.data.batches import Batch, Sampler
-from lstmcast.data.text import END, START, Tokens
+from lstmcast.data.text import END, START, Text, Tokens
 from lstmcast.errors import InvalidError, NotFoundError
 
 LINES = [f"{word}{number}" for number in range(10) for word in ("ab", "b", "cabac", "dd")]

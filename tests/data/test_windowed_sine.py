@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstmcast.data import WindowedSine
 from lstmcast.data.dataset import Dataset
+from lstmcast.data.windowed_sine import WindowedSine
 from lstmcast.errors import InvalidError
 
 

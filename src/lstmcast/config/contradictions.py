@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from lstmcast.data import DataSection
-from lstmcast.data.quantized import NumericSection
+from lstmcast.data.generators import NumericSection
 from lstmcast.data.text import Text
 from lstmcast.network.cells import CELLS
 from lstmcast.network.engine import EngineName

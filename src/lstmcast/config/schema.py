@@ -10,7 +10,8 @@ from pydantic import Field, PrivateAttr
 from lstmcast.config.contradictions import contradictions
 from lstmcast.config.places import Places, locate
 from lstmcast.data import DataSection
-from lstmcast.data.quantized import NumericSection, Quantized
+from lstmcast.data.generators import NumericSection
+from lstmcast.data.quantized import Quantized
 from lstmcast.data.text import Text
 from lstmcast.errors import LstmcastError
 from lstmcast.network.engine import EngineName

@@ -11,14 +11,10 @@ from pydantic import Field
 from lstmcast.data.batches import ChangedSampler, Sampler
 from lstmcast.data.categories import Bins, one_hot_batch
 from lstmcast.data.dataset import Dataset
-from lstmcast.data.random_segments import RandomSegments
-from lstmcast.data.series import Series
-from lstmcast.data.sine_bank import SineBank
-from lstmcast.data.windowed_sine import WindowedSine
+from lstmcast.data.generators import NumericSection
 from lstmcast.errors import InvalidError
 from lstmcast.sections import Section, Seed
 
-NumericSection = WindowedSine | SineBank | RandomSegments | Series
 Source = Annotated[NumericSection, Field(discriminator="kind")]
 
 
