@@ -11,9 +11,8 @@ import pytest
 
 from lstmcast.doctor.formulas import program
 from lstmcast.doctor.mistakes.catalogue import catalogue
-from lstmcast.doctor.mistakes.derived import derived
 from lstmcast.doctor.mistakes.faults import compatible, same_formula
-from lstmcast.doctor.mistakes.statements import rewritten, summed
+from lstmcast.doctor.mistakes.rewrites import derived, rewritten, rewritten_sum
 from lstmcast.doctor.problem import GATES, Model, Sizes, random_data, shape_of
 from lstmcast.doctor.program.examination import SIZES
 from lstmcast.doctor.reference import FAILURES, Fault, backward, forward
@@ -106,7 +105,9 @@ def test_every_known_mistake_changes_something_or_says_why() -> None:
 @pytest.mark.parametrize("model", [m for m in MODELS if m.output == "softmax" and m.every], ids=str)
 def test_every_other_statement_is_a_statement(model: Model) -> None:
     for label, text in program(model).items():
-        others = summed(model, label) if "+=" in text else [f"{label} = {other}" for other in rewritten(model, label)]
+        others = (
+            rewritten_sum(model, label) if "+=" in text else [f"{label} = {other}" for other in rewritten(model, label)]
+        )
         assert len(others) > 100
         ast.parse("\n".join(others))
     ast.parse("\n".join(text for fault in derived(model) for text in fault.changes.values()))

@@ -20,7 +20,6 @@ import numpy as np
 from lstmcast.arrays import Array
 from lstmcast.doctor.formulas import program
 from lstmcast.doctor.mistakes.catalogue import catalogue
-from lstmcast.doctor.mistakes.derived import derived
 from lstmcast.doctor.mistakes.faults import (
     Faults,
     compatible,
@@ -32,7 +31,7 @@ from lstmcast.doctor.mistakes.faults import (
     terms,
     times,
 )
-from lstmcast.doctor.mistakes.statements import rewritten, summed
+from lstmcast.doctor.mistakes.rewrites import derived, rewritten, rewritten_sum
 from lstmcast.doctor.mistakes.sums import groups
 from lstmcast.doctor.problem import Model, Problem
 from lstmcast.doctor.reference import FAILURES, Fault, Gradients, Tape, backward, forward
@@ -365,7 +364,7 @@ class Doctor:
             return
         spaces = locate.before(self.model, self.right, case.tape, revised(faults, Fault("", "", {label: ""})), label)
         if spaces:
-            texts = summed(self.model, label)
+            texts = rewritten_sum(self.model, label)
             yield from locate.summing(spaces, label, case.gradients[role], texts, case.allowed(role))
 
     def _free(self, faults: Faults, label: str, case: Case) -> locate.Freed | None:
