@@ -194,7 +194,7 @@ def test_long_inputs_are_read_piece_by_piece_with_the_same_outputs(monkeypatch, 
     parameters.initialize(network, np.random.default_rng(0))
     engine = NumpyEngine(network, parameters)
     inputs = np.sin(np.arange(T) / 3.0)[None, :, None]
-    whole = engine._forward(Batch(inputs, inputs)).y.transpose(2, 0, 1)
+    whole = engine.forward(Batch(inputs, inputs)).y.transpose(2, 0, 1)
     monkeypatch.setattr(numpy_engine, "PIECE", 1024 * 6 * 5)
     np.testing.assert_array_equal(engine.predict(inputs), whole)
     state = next(engine.stream(inputs))

@@ -27,7 +27,7 @@ def derivative(problem, at, direction):
     batch = problem.batch
     w = np.ones(batch.inputs.shape[:2]) if batch.weights is None else batch.weights
     root = np.sqrt(w / w.sum() / problem.network.output_size)[:, :, None]
-    outputs = NumpyEngine(problem.network, parameters)._forward(batch).y.transpose(2, 0, 1)
+    outputs = NumpyEngine(problem.network, parameters).forward(batch).y.transpose(2, 0, 1)
     return (root * outputs.imag / STEP).ravel()
 
 

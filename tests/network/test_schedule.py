@@ -1,4 +1,4 @@
-"""Which steps of a pass read predictions, and when which outputs are computed."""
+"""Which steps of a batch read predictions, and when outputs are computed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def batch(fed=None, counted=None, delay=1):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, Schedule(fed=T, alone=T - 1, output_from=0)),
-        ({"counted": 4}, Schedule(fed=T, alone=T - 1, output_from=4)),
-        ({"fed": 6}, Schedule(fed=6, alone=5, output_from=0)),
-        ({"fed": 6, "delay": 3, "counted": 8}, Schedule(fed=6, alone=3, output_from=3)),
+        ({}, Schedule(first_free=T, first_single=T - 1, first_output=0)),
+        ({"counted": 4}, Schedule(first_free=T, first_single=T - 1, first_output=4)),
+        ({"fed": 6}, Schedule(first_free=6, first_single=5, first_output=0)),
+        ({"fed": 6, "delay": 3, "counted": 8}, Schedule(first_free=6, first_single=3, first_output=3)),
     ],
 )
 def test_the_schedule_of_a_batch(options, expected):
@@ -32,7 +32,7 @@ def test_the_schedule_of_a_batch(options, expected):
 
 
 def test_chunks_share_the_outputs_without_a_gap_or_an_overlap():
-    schedule = Schedule(fed=8, alone=7, output_from=2)
+    schedule = Schedule(first_free=8, first_single=7, first_output=2)
     found = []
     for start in (0, 5):
         for first in (0, 3):
@@ -41,3 +41,8 @@ def test_chunks_share_the_outputs_without_a_gap_or_an_overlap():
             found += [start + t for t in range(together.start, together.stop)]
             assert all(first <= t < last for t in range(together.start, together.stop))
     assert found == [2, 3, 4, 5, 6]
+
+
+def test_a_prediction_that_is_not_yet_made_is_refused():
+    with pytest.raises(ValueError, match="step 1 cannot read"):
+        Schedule.of(batch(fed=1, delay=2))

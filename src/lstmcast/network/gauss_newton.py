@@ -74,7 +74,7 @@ def gauss_newton_matrix(
         return result
 
     partials = vmap(vmap(jacrev(after, argnums=(0, 1)), in_dims=(None, 0)), in_dims=(None, 0))
-    run = NumpyEngine(network, parameters)._forward(batch, T)
+    run = NumpyEngine(network, parameters).forward(batch, T)
     before = torch.from_numpy(
         np.stack([np.concatenate([*run.tape.states(t), run.tape.x[t]]) for t in range(T)]).swapaxes(1, 2)
     )  # (T, N, S + F)
@@ -117,13 +117,13 @@ def bending(network: Network, parameters: Parameters, batch: Batch, direction: A
     engine = NumpyEngine(network, moved)
     with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the result
         moved.values[:] = parameters.values + BENDING_STEP * direction
-        ahead = engine._forward(batch).y
+        ahead = engine.forward(batch).y
         moved.values[:] = parameters.values - BENDING_STEP * direction
-        behind = engine._forward(batch).y
+        behind = engine.forward(batch).y
         moved.values[:] = parameters.values
-        run = engine._forward(batch)
+        run = engine.forward(batch)
         second = (ahead - 2 * run.y + behind) / BENDING_STEP**2
         # the loss of outputs r̈ whose targets are 0 has the derivative that goes back through the steps
-        engine._backward(run, engine._loss(replace(batch, targets=np.zeros_like(batch.targets)), second)[1])
+        engine.backward(run, engine.loss_of(replace(batch, targets=np.zeros_like(batch.targets)), second)[1])
     result: Array = moved.gradient.astype(parameters.values.dtype)
     return result

@@ -51,7 +51,7 @@ class Pass:
     Attributes:
         x: the inputs ``(T, F, B)``.
         y: the outputs ``(T, O, B)``.
-        schedule: which steps read predictions, and when which outputs are computed.
+        schedule: which steps read predictions, and when outputs are computed.
         segment: steps of a segment.
         starts: the state before each segment, as far as they are kept; None: zero.
     """
@@ -67,14 +67,14 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Sought:
-    """The gradients of a backward pass.
+class Gradients:
+    """The gradients that a backward pass computes.
 
     Attributes:
-        dy: with respect to the outputs, ``(T, O, B)``.
-        weights: with respect to each layer's packed weights, added up.
-        dx: with respect to the inputs, ``(T, F, B)``, if asked for.
-        arriving: those that `NumpyEngine.trace_gradients` shows, by name, if asked for.
+        dy: with respect to the outputs, ``(T, O, B)``; a step that reads a prediction adds to that prediction's.
+        weights: with respect to each layer's packed weights, summed over the steps.
+        dx: with respect to the inputs, ``(T, F, B)``, if the caller needs them.
+        arriving: those that `NumpyEngine.trace_gradients` shows, by name, if the caller needs them.
     """
 
     dy: Array
@@ -115,10 +115,10 @@ class NumpyEngine:
         self._tapes: dict[int, Tape] = {}
 
     def compile(self) -> bool:
-        """Change to the cell's compiled passes, if they can be had and give the same on a trial, but for rounding.
+        """Use the cell's compiled passes from now on, if they give the same gradient on a test batch, up to rounding.
 
         Returns:
-            Whether they are taken.
+            Whether it uses them.
         """
         dtype, network = self.parameters.values.dtype, Network(self.network.cell, 1, (5, 5), (), 1)
         if dtype.kind != "f" or not self._cell.compiles:
@@ -147,21 +147,21 @@ class NumpyEngine:
         """Return the loss, weighted over the steps; overwrite ``parameters.gradient``."""
         # a diverging network overflows; the training loop looks at the loss
         with np.errstate(over="ignore", invalid="ignore"):
-            run = self._forward(batch)
-            loss, dy = self._loss(batch, run.y)
-            self._backward(run, dy)
+            run = self.forward(batch)
+            loss, dy = self.loss_of(batch, run.y)
+            self.backward(run, dy)
         return float(loss.real)
 
     def input_gradients(self, batch: Batch) -> tuple[Array, Array]:
         """Return dL/d inputs ``(N, T, F)`` and dL/d initial state ``(N, S)``; overwrite ``parameters.gradient``."""
-        run = self._forward(batch)
+        run = self.forward(batch)
         dx = np.zeros(run.x.shape, run.y.dtype)
-        dstate = self._backward(run, self._loss(batch, run.y)[1], dx)
+        dstate = self.backward(run, self.loss_of(batch, run.y)[1], dx)
         return dx.transpose(2, 0, 1), dstate.T
 
     def loss(self, batch: Batch) -> np.generic:
         """Return the loss alone, in the parameters' dtype: complex parameters give a complex loss."""
-        return self._loss(batch, self._forward(batch).y)[0]
+        return self.loss_of(batch, self.forward(batch).y)[0]
 
     def predict(self, inputs: Array) -> Array:
         """Return the outputs ``(N, T, O)`` along true inputs ``(N, T, F)``, from the zero state."""
@@ -174,14 +174,14 @@ class NumpyEngine:
         """
         N, T, _ = inputs.shape
         piece = max(1, PIECE // (self._cell.blocks * sum(self.network.hidden_sizes) * N))
-        with np.errstate(over="ignore", invalid="ignore"):  # a forecast may leave the finite numbers
-            run = self._forward(Batch(inputs, inputs), min(piece, T))
+        with np.errstate(over="ignore", invalid="ignore"):  # a forecast may overflow
+            run = self.forward(Batch(inputs, inputs), min(piece, T))
         last = T % run.segment or run.segment
         return run.y.transpose(2, 0, 1), [state.copy() for state in run.tape.states(last)]
 
     def trace(self, inputs: Array) -> dict[str, Array]:
         """Return gates and states along true inputs ``(N, T, F)``, by name, each ``(N, T, H)``."""
-        run = self._forward(Batch(inputs, inputs), inputs.shape[1])
+        run = self.forward(Batch(inputs, inputs), inputs.shape[1])
         return self._traced(run)
 
     def trace_gradients(self, batch: Batch) -> dict[str, Array]:
@@ -191,13 +191,13 @@ class NumpyEngine:
         "layer l da_i" is that of gate i's pre-activation.
         """
         T = batch.inputs.shape[1]
-        run = self._forward(batch, T)
+        run = self.forward(batch, T)
         traced = self._traced(run)
         gradients: dict[str, Array] = {}
         for index, H in enumerate(self.network.hidden_sizes):
             names = ["dh", "dc", *(f"da_{name}" for name in self._cell.gate_names or "h")]
             gradients |= {f"layer {index} {name}": np.zeros((T, H, len(batch.inputs)), run.y.dtype) for name in names}
-        self._backward(run, self._loss(batch, run.y)[1], arriving=gradients)
+        self.backward(run, self.loss_of(batch, run.y)[1], arriving=gradients)
         return traced | {
             name: array.transpose(2, 0, 1)
             for name, array in gradients.items()
@@ -232,7 +232,7 @@ class NumpyEngine:
         weights = self._load(tape)
         tape.set_states([np.repeat(state, paths, axis=1) for state in states])
         pending = [np.repeat(y.T, paths, axis=1) for y in outputs[:, -delay:].swapaxes(0, 1)]
-        # a forecast may leave the finite numbers; a context of its own, for whoever reads the stream has another
+        # a forecast may overflow; a context of its own keeps the caller's handling of floating-point errors
         quiet = copy_context()
         quiet.run(np.seterr, over="ignore", invalid="ignore")
         while True:
@@ -284,7 +284,7 @@ class NumpyEngine:
             multiply(W.forward, z, a)
             forward(views)
 
-    def _forward(self, batch: Batch, segment: int | None = None) -> Pass:
+    def forward(self, batch: Batch, segment: int | None = None) -> Pass:
         """Run forward in segments of at most so many steps; None: all at once, or √T if the rest is recomputed."""
         B, T, _ = batch.inputs.shape
         if segment is None:
@@ -314,12 +314,12 @@ class NumpyEngine:
         for first in range(0, stop - start, tape.chunk):
             last = min(first + tape.chunk, stop - start)
             for t in range(first, last):
-                if start + t >= schedule.fed:
+                if start + t >= schedule.first_free:
                     assert batch.feedback is not None
                     read = batch.feedback[:, start + t]
                     np.copyto(tape.x[t, :O], run.y[start + t - batch.delay], where=read)
                 self._step(run.weights, tape, t)
-                if start + t >= schedule.alone:
+                if start + t >= schedule.first_single:
                     tape.head.forward(t, y[t])
             # the other outputs of these steps at once, while their states are in cache
             together = schedule.together(start, first, last)
@@ -327,7 +327,7 @@ class NumpyEngine:
                 tape.head.forward(together, y[together])
         return stop
 
-    def _loss(self, batch: Batch, y: Array) -> tuple[np.generic, Array]:
+    def loss_of(self, batch: Batch, y: Array) -> tuple[np.generic, Array]:
         """Return the loss and dL/dy, ``(T, O, B)``, 0 before the first step that counts."""
         first = batch.first_counted
         w = np.ones((1, y.shape[2])) if batch.weights is None else batch.weights.T[first:]
@@ -339,7 +339,7 @@ class NumpyEngine:
         dy[first:] = counted
         return loss, dy
 
-    def _backward(
+    def backward(
         self, run: Pass, dy: Array, dx: Array | None = None, arriving: Mapping[str, Array] | None = None
     ) -> Array:
         """Write the parameters' gradient; return the initial state's, ``(S, B)``.
@@ -349,12 +349,10 @@ class NumpyEngine:
         """
         layers, T = run.tape.layers, len(run.x)
         dW = [np.zeros((self._cell.rows * layer.H, layer.z.shape[1]), dy.dtype) for layer in layers]
-        sought = Sought(dy, dW, dx, arriving)
+        found = Gradients(dy, dW, dx, arriving)
         self.parameters.gradient[:] = 0
         for layer in layers:
-            layer.dz[...] = 0
-            if layer.carry is not None:
-                layer.carry[0] = 0
+            layer.begin_backward()
         for start in range((T - 1) // run.segment * run.segment, -1, -run.segment):
             stop = min(start + run.segment, T)
             if stop < T:
@@ -362,44 +360,29 @@ class NumpyEngine:
             # a chunk at a time: few enough steps that they stay in cache
             for last in range(stop - start, 0, -run.tape.chunk):
                 steps = slice(max(0, last - run.tape.chunk), last)
-                self._linearize(run.tape, steps)
-                self._back_through(run, start, steps, sought)
-                self._add_gradients(run, start, steps, sought)
+                for layer in layers:
+                    layer.linearize(steps)
+                self._back_through(run, start, steps, found)
+                self._add_gradients(run, start, steps, found)
         for total, gradients in zip(dW, self._gradient_views, strict=True):
             self._cell.unpack(total, gradients)
-        dstate = []
-        for layer in layers:
-            if self._cell.states == 2:
-                assert layer.carry is not None
-                dstate += [layer.dh, layer.carry[0]]
-            else:
-                dstate.append(layer.dh if layer.carry is None else layer.dh + layer.carry[0])
-        return np.concatenate(dstate)
+        return np.concatenate([part for layer in layers for part in layer.state_gradient()])
 
-    def _linearize(self, tape: Tape, steps: slice) -> None:
-        """Find the local derivatives of a chunk of the steps on the tape."""
-        after, count = slice(steps.start + 1, steps.stop + 1), steps.stop - steps.start
-        for layer in tape.layers:
-            if layer.carry is not None:
-                layer.carry[count] = layer.carry[0]
-            d, scratch = layer.d[:count], layer.scratch[:count]
-            tape.cell.linearize(layer.m[steps], layer.h[steps], layer.h[after], d, scratch, layer.e)
-
-    def _back_through(self, run: Pass, start: int, steps: slice, sought: Sought) -> None:
+    def _back_through(self, run: Pass, start: int, steps: slice, found: Gradients) -> None:
         """Go back through a chunk of the steps on the tape, whose first is the batch's step ``start``."""
-        tape, schedule, local = run.tape, run.schedule, sought.dy[start:]
-        backward, multiply, arriving = tape.cell.backward, tape.products.multiply, sought.arriving
+        tape, schedule, local = run.tape, run.schedule, found.dy[start:]
+        backward, multiply, arriving = tape.cell.backward, tape.products.multiply, found.arriving
         top, together = tape.layers[-1], schedule.together(start, steps.start, steps.stop)
         dtop = tape.head.backward(together, local) if together.start < together.stop else None
         # from the top layer down, each with the one below it
         below = [None, *tape.layers[:-1]]
         layers = list(enumerate(zip(run.weights, tape.layers, below, strict=True)))[::-1]
         for t in reversed(range(steps.start, steps.stop)):
-            if start + t >= schedule.alone:
+            if start + t >= schedule.first_single:
                 top.dh += tape.head.backward(t, local)
             elif dtop is not None and t >= together.start:
                 top.dh += dtop[t - together.start]
-            to_input = sought.dx is not None or start + t >= schedule.fed
+            to_input = found.dx is not None or start + t >= schedule.first_free
             for index, (W, layer, next_layer) in layers:
                 da, views = layer.backward[t - steps.start]
                 backward(views, t)
@@ -411,23 +394,23 @@ class NumpyEngine:
                 elif to_input:
                     multiply(W.backward, da, layer.dz_wrapped)
                 else:
-                    # nobody asks for the gradient of a true input
+                    # no caller needs the gradient of a true input
                     multiply(W.backward_state, da, layer.dh_wrapped)
             if to_input:
-                self._back_to_input(run, start + t, sought.dy, sought.dx)
+                self._back_to_input(run, start + t, found.dy, found.dx)
 
-    def _add_gradients(self, run: Pass, start: int, steps: slice, sought: Sought) -> None:
+    def _add_gradients(self, run: Pass, start: int, steps: slice, found: Gradients) -> None:
         """Add what a chunk of steps gives to the parameters' gradients."""
         tape, cell, count = run.tape, run.tape.cell, steps.stop - steps.start
-        for total, layer in zip(sought.weights, tape.layers, strict=True):
+        for total, layer in zip(found.weights, tape.layers, strict=True):
             tape.products.add_sum(total, layer.da[:count], layer.z[steps])
         for layer, gradients in zip(tape.layers, self._gradient_views, strict=True) if cell.elementwise else ():
             sums = cell.elementwise_gradient(layer.m[steps.start : steps.stop + 1], layer.d[:count])
             for name, part in zip(cell.elementwise, np.split(sums, len(cell.elementwise)), strict=True):
                 gradients[name] += part
-        counted = slice(max(steps.start, run.schedule.output_from - start), steps.stop)
+        counted = slice(max(steps.start, run.schedule.first_output - start), steps.stop)
         if counted.start < counted.stop:
-            tape.head.add_gradient(counted, sought.dy[start:], self.parameters.gradient_views)
+            tape.head.add_gradient(counted, found.dy[start:], self.parameters.gradient_views)
 
     def _record(self, arriving: Mapping[str, Array], index: int, layer: LayerTape, t: int, k: int) -> None:
         arriving[f"layer {index} dh"][t], arriving[f"layer {index} dc"][t] = layer.dh, layer.dc
@@ -439,7 +422,7 @@ class NumpyEngine:
         dz, O, batch = run.tape.layers[0].dx, self.network.output_size, run.batch
         if self.network.residual:
             dz[:O] += dy[t]
-        if batch.feedback is not None and t >= run.schedule.fed:
+        if batch.feedback is not None and t >= run.schedule.first_free:
             before, read = dy[t - batch.delay], batch.feedback[:, t]
             np.add(before, dz[:O], out=before, where=read)
             np.copyto(dz[:O], 0, where=read)

@@ -79,6 +79,26 @@ class LayerTape:
             for d, d_next, da in zip(self.d, self.d[1:], self.da, strict=False)
         ]
 
+    def begin_backward(self) -> None:
+        """Set the gradients that arrive from after the last step to zero."""
+        self.dz[...] = 0
+        if self.carry is not None:
+            self.carry[0] = 0
+
+    def linearize(self, steps: slice) -> None:
+        """Compute the local derivatives of a chunk of steps; keep what the following chunk carries back."""
+        after, count = slice(steps.start + 1, steps.stop + 1), steps.stop - steps.start
+        if self.carry is not None:
+            self.carry[count] = self.carry[0]
+        d, scratch = self.d[:count], self.scratch[:count]
+        self._cell.linearize(self.m[steps], self.h[steps], self.h[after], d, scratch, self.e)
+
+    def state_gradient(self) -> list[Array]:
+        """Return the gradient of the state before the first step: of h, then of c if there is one, each ``(H, B)``."""
+        if self.carry is None:
+            return [self.dh]
+        return [self.dh + self.carry[0]] if self.c is None else [self.dh, self.carry[0]]
+
 
 class Tape:
     """All that a network remembers of up to T steps on a batch of B.
