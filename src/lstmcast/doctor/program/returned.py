@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,40 +38,69 @@ def recognised(exchanges: Sequence[Exchange], wrong: Sequence[str]) -> dict[str,
     """
     there = [exchange for exchange in exchanges if exchange.given]
     found: dict[str, Finding] = {}
-    others: dict[str, str] = {}
-    weights: dict[str, str] = {}
-    for name in wrong:
-        cases = [case for case in there if name in case.given]
-        if not cases:
-            continue
-        proof = f"on {len(cases)} problems, to {CLOSE:.0e}"
-        for other in cases[0].right:
-            if other != name and all(_same(case.given[name], case.right[other]) for case in cases):
-                others[name] = other
-            elif all(_same(case.given[name], case.parameters[other]) for case in cases):
-                weights[name] = other
-        if name in others or name in weights:
-            continue
-        slot = f"gradient of {name}"
-        if other := next((o for o in cases[0].others if all(_same(c.given[name], c.others[o]) for c in cases)), ""):
-            what = f"what is returned for {name} is {other}, as it is after the last pass through the loop"
-            found[name] = Finding(slot, what, f"the gradient of {name}", proof)
-        elif all(_repeats(case.given[name], case.right[name]) for case in cases):
-            what = f"the right gradient, repeated to shape {cases[-1].given[name].shape}"
-            expected = f"an array of shape {cases[-1].right[name].shape}"
-            found[name] = Finding(slot, what, expected, f"{proof}; it starts as zeros of another shape")
-    if weights:
-        what = "; ".join(f"what is returned for {name} is the parameter {other}" for name, other in weights.items())
-        found |= dict.fromkeys(weights, Finding("what is returned", what, "gradients", f"on {len(there)} problems"))
-    if others:
-        what = "; ".join(f"what is returned for {name} is the gradient of {other}" for name, other in others.items())
-        evidence = f"on {len(there)} problems, to {CLOSE:.0e}"
-        if set(others) == set(others.values()):
-            order = [others.get(name, name) for name in there[0].right]
-            evidence += f"; if they come as a list, 'gradients': {order} in LSTMCAST says so"
-        found |= dict.fromkeys(others, Finding("what is returned", what, "each gradient in its own place", evidence))
-    left = [name for name in wrong if name not in found]
-    return found | _clipped(there, left) | _penalised(there, left)
+    for recognise in (_left_over, _repeated, _parameters, _exchanged, _clipped, _penalised):
+        found |= recognise(there, [name for name in wrong if name not in found])
+    return found
+
+
+def _identical(
+    cases: Sequence[Exchange], names: Sequence[str], arrays: Callable[[Exchange], Mapping[str, Array]]
+) -> dict[str, list[str]]:
+    """Return for each gradient given the names of those arrays that it equals on all problems."""
+    found = {}
+    for name in names:
+        some = [case for case in cases if name in case.given]
+        others = arrays(some[0]) if some else {}
+        found[name] = [o for o in others if all(_same(case.given[name], arrays(case)[o]) for case in some)]
+    return found
+
+
+def _proof(cases: Sequence[Exchange], name: str) -> str:
+    return f"on {sum(name in case.given for case in cases)} problems, to {CLOSE:.0e}"
+
+
+def _left_over(cases: Sequence[Exchange], names: Sequence[str]) -> dict[str, Finding]:
+    return {
+        name: Finding(
+            f"gradient of {name}",
+            f"what is returned for {name} is {others[0]}, as it is after the last pass through the loop",
+            f"the gradient of {name}",
+            _proof(cases, name),
+        )
+        for name, others in _identical(cases, names, lambda case: case.others).items()
+        if others
+    }
+
+
+def _repeated(cases: Sequence[Exchange], names: Sequence[str]) -> dict[str, Finding]:
+    found = {}
+    for name in names:
+        some = [case for case in cases if name in case.given]
+        if some and all(_repeats(case.given[name], case.right[name]) for case in some):
+            what = f"the right gradient, repeated to shape {some[-1].given[name].shape}"
+            expected = f"an array of shape {some[-1].right[name].shape}"
+            evidence = f"{_proof(cases, name)}; it starts as zeros of another shape"
+            found[name] = Finding(f"gradient of {name}", what, expected, evidence)
+    return found
+
+
+def _parameters(cases: Sequence[Exchange], names: Sequence[str]) -> dict[str, Finding]:
+    identical = _identical(cases, names, lambda case: case.parameters)
+    found = {name: others[-1] for name, others in identical.items() if others}
+    what = "; ".join(f"what is returned for {name} is the parameter {other}" for name, other in found.items())
+    return dict.fromkeys(found, Finding("what is returned", what, "gradients", f"on {len(cases)} problems"))
+
+
+def _exchanged(cases: Sequence[Exchange], names: Sequence[str]) -> dict[str, Finding]:
+    identical = _identical(cases, names, lambda case: case.right).items()
+    # its own, transposed, is no other parameter's
+    found = {name: other for name, others in identical for other in others if other != name}
+    what = "; ".join(f"what is returned for {name} is the gradient of {other}" for name, other in found.items())
+    evidence = f"on {len(cases)} problems, to {CLOSE:.0e}"
+    if found and set(found) == set(found.values()):
+        order = [found.get(name, name) for name in cases[0].right]
+        evidence += f"; if they come as a list, 'gradients': {order} in LSTMCAST says so"
+    return dict.fromkeys(found, Finding("what is returned", what, "each gradient in its own place", evidence))
 
 
 def _same(one: Array, other: Array) -> bool:
@@ -104,37 +133,46 @@ def _clipped(cases: Sequence[Exchange], names: Sequence[str]) -> dict[str, Findi
     """Recognise gradients that are limited, entry by entry or together in their norm."""
     if not names or not all(_comparable(case, names) for case in cases):
         return {}
-    limit = max(float(np.abs(case.given[name]).max()) for case in cases for name in names)
-    largest = max(float(np.abs(case.right[name]).max()) for case in cases for name in names)
     advice = "a clip belongs into training, after grads: inside, it makes every gradient check fail where it is reached"
-    if 0 < limit < largest and all(
-        np.linalg.norm(case.given[name] - np.clip(case.right[name], -limit, limit))
-        <= CLOSE * np.linalg.norm(case.right[name])
-        for case in cases
-        for name in names
-    ):
+    if limit := _entry_limit(cases, names):
         evidence = f"the right gradient with every entry clipped to ±{limit:.6g} is yours; {advice}"
         clip = f"clip(d{names[0]}, -{limit:.6g}, {limit:.6g})"
-        return dict.fromkeys(names, Finding("clipping", clip + _likewise(names), f"d{names[0]}", evidence))
-    shrunk = {}
-    for number, case in enumerate(cases):
-        norm = float(np.sqrt(sum(np.sum(value**2) for value in case.given.values())))
-        full = float(np.sqrt(sum(np.sum(value**2) for value in case.right.values())))
-        if abs(norm - full) > CLOSE * full:
-            if not norm:
-                return {}
-            shrunk[number] = norm
-            if not all(
-                _comparable(case, [name]) and np.linalg.norm(given * full / norm - case.right[name]) <= CLOSE * full
-                for name, given in case.given.items()
-            ):
-                return {}
-    if len(shrunk) < 2 or np.ptp(list(shrunk.values())) > CLOSE * max(shrunk.values()):
+    elif limit := _norm_limit(cases):
+        evidence = f"where the norm of all gradients together is larger, yours have the norm {limit:.6g}; {advice}"
+        clip = f"d{names[0]} * {limit:.6g} / norm"
+    else:
         return {}
-    limit = max(shrunk.values())
-    evidence = f"where the norm of all gradients together is larger, yours have the norm {limit:.6g}; {advice}"
-    clip = f"d{names[0]} * {limit:.6g} / norm"
     return dict.fromkeys(names, Finding("clipping", clip + _likewise(names), f"d{names[0]}", evidence))
+
+
+def _entry_limit(cases: Sequence[Exchange], names: Sequence[str]) -> float:
+    """Return the limit to which every entry is clipped; 0: there is none."""
+    pairs = [(case.given[name], case.right[name]) for case in cases for name in names]
+    limit = max((float(np.abs(given).max()) for given, _ in pairs), default=0.0)
+    clipped = limit < max((float(np.abs(right).max()) for _, right in pairs), default=0.0) and all(
+        np.linalg.norm(given - np.clip(right, -limit, limit)) <= CLOSE * np.linalg.norm(right) for given, right in pairs
+    )
+    return limit if clipped else 0.0
+
+
+def _norm_limit(cases: Sequence[Exchange]) -> float:
+    """Return the norm to which all gradients together are scaled where theirs is larger; 0: there is none."""
+    limits = []
+    for case in cases:
+        norm, full = _norm(case.given), _norm(case.right)
+        if abs(norm - full) <= CLOSE * full:
+            continue
+        if not norm or not all(
+            _comparable(case, [name]) and np.linalg.norm(given * full / norm - case.right[name]) <= CLOSE * full
+            for name, given in case.given.items()
+        ):
+            return 0.0
+        limits.append(norm)
+    return max(limits) if len(limits) > 1 and np.ptp(limits) <= CLOSE * max(limits) else 0.0
+
+
+def _norm(arrays: Mapping[str, Array]) -> float:
+    return float(np.sqrt(sum(np.sum(value**2) for value in arrays.values())))
 
 
 def _likewise(names: Sequence[str]) -> str:

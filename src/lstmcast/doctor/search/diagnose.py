@@ -389,37 +389,35 @@ class Doctor:
 
         Neither shows any improvement alone, but together they make a kind of gradient agree.
         """
-        needed, single = self._wrong_anywhere(stage, faults), stage[0].problem.sizes.T == 1
-        case = stage[0]
-        leaves: dict[str, dict[str, list[Fault]]] = {role: {} for role in needed}
-        for fault in catalogue(self.model):
-            if not fault.start and fault.changes and all(label[1:] in needed for label in fault.changes):
-                for label, text in fault.changes.items():
-                    leaves[label[1:]].setdefault(text, []).append(fault)
-        first = next(label for label, text in self.right.items() if "+=" in text)
+        needed = self._wrong_anywhere(stage, faults)
+        in_sums = [
+            fault
+            for fault in catalogue(self.model)
+            if fault.changes and not fault.start and all(label[1:] in needed for label in fault.changes)
+        ]
         found: list[Faults] = []
-        for fault in catalogue(self.model):
-            inner = fault.changes and all("+=" not in self.right[label] for label in fault.changes)
-            if self._late:
-                break
-            reached = reach(self.model, fault, single)
-            if not inner or not compatible((*faults, fault)) or not reached & needed:
-                continue
-            state = (*faults, fault)
-            spaces = locate.before(self.model, self.right, case.tape, state, first)
-            if not spaces:
-                continue
-            count: dict[int, int] = {}
-            for role in reached & needed:
-                wanted, texts = case.gradients[role], leaves[role]
-                for text in locate.summing(spaces, f"d{role}", wanted, texts, case.allowed(role)):
-                    for leaf in texts[text]:
-                        count[id(leaf)] = count.get(id(leaf), 0) + 1
-            known = {id(leaf): leaf for texts in leaves.values() for some in texts.values() for leaf in some}
-            whole = [known[key] for key, number in count.items() if number == len(known[key].changes)]
-            whole.sort(key=lambda leaf: -len(leaf.changes))
-            found += [(*state, leaf) for leaf in whole[:3] if compatible((*state, leaf))]
+        for state in self._extended(faults, stage, self._known, revise=False):
+            changes = state[-1].changes
+            if changes and all("+=" not in self.right[label] for label in changes):
+                found += self._with_sums(state, stage, in_sums, needed)
         return self._better(faults, stage, found)
+
+    def _with_sums(self, state: Faults, stage: Stage, in_sums: Sequence[Fault], needed: frozenset[str]) -> list[Faults]:
+        """Add to a state the mistakes in sums under which all the sums that they change are the program's."""
+        case = stage[0]
+        first = next(label for label, text in self.right.items() if "+=" in text)
+        spaces = locate.before(self.model, self.right, case.tape, state, first)
+        if not spaces:
+            return []
+        reached = reach(self.model, state[-1], case.problem.sizes.T == 1) & needed
+        right: set[tuple[str, str]] = set()
+        for label in (f"d{role}" for role in reached):
+            texts = {fault.changes[label]: None for fault in in_sums if label in fault.changes}
+            wanted, allowed = case.gradients[label[1:]], case.allowed(label[1:])
+            right |= {(label, text) for text in locate.summing(spaces, label, wanted, texts, allowed)}
+        whole = [fault for fault in in_sums if fault.changes.items() <= right]
+        whole.sort(key=lambda fault: -len(fault.changes))
+        return [(*state, fault) for fault in whole[:3] if compatible((*state, fault))]
 
     def _pairs(self, faults: Faults, stage: Stage) -> list[Faults]:
         """Return the states with two mistakes more, neither of which shows any improvement alone.
