@@ -86,7 +86,7 @@ def test_trace_says_what_a_program_does_not_show(cli, tmp_path):
     mine.write_text(cli("gradcheck", "--template", "lstm").done().out)
     for layout in ("table", "csv"):
         outcome = cli("trace", "--against", mine, "--steps", 2, "--format", layout).done()
-        assert "not compared, for your trace does not return them: dh, dc, da_i, da_f, da_g, da_o\n" in outcome.err
+        assert "not compared, because your trace does not return them: dh, dc, da_i, da_f, da_g, da_o\n" in outcome.err
     assert "not compared" not in cli("trace", "--config", "sunspots", "--steps", 1, "--against", "none").done().err
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lstmcast
 from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch, Sampler
 from lstmcast.data.dataset import Dataset, Held
@@ -154,3 +158,38 @@ def test_a_stopped_sampler_goes_on_where_it_was(settings: Any) -> None:
         draw(other, 3)
         other.restore(state)
         assert same(draw(other, 12), expected)
+
+
+TOY = """
+from typing import Literal
+
+from lstmcast.data.windowed_sine import WindowedSine
+
+
+class Toy(WindowedSine):
+    kind: Literal["toy"]
+"""
+
+
+def test_a_new_generator_is_its_file_and_one_line_of_the_table(tmp_path: Path) -> None:
+    package = tmp_path / "lstmcast"
+    shutil.copytree(Path(lstmcast.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "data" / "toy.py").write_text(TOY)
+    table = package / "data" / "generators.py"
+    lines = table.read_text().replace("= WindowedSine |", "= Toy | WindowedSine |")
+    table.write_text(
+        lines.replace(
+            "from lstmcast.data.windowed_sine", "from lstmcast.data.toy import Toy\nfrom lstmcast.data.windowed_sine", 1
+        )
+    )
+    config = "optimizer: {kind: adam}\ntraining: {steps: 1}\nmodel: {hidden_sizes: [2], output: OUTPUT}\ndata: "
+    (tmp_path / "values.yaml").write_text(config.replace("OUTPUT", "value") + "{kind: toy}")
+    quantized = config.replace("OUTPUT", "categorical") + "{kind: quantized, source: {kind: toy}}"
+    (tmp_path / "classes.yaml").write_text(quantized)
+    command = [sys.executable, "-m", "lstmcast", "config", "validate", "values.yaml", "classes.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "values.yaml").write_text(config.replace("OUTPUT", "value") + "{kind: tyo}")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "'toy'" in done.stderr

@@ -77,7 +77,7 @@ def trace(
     batch = make_sampler(settings, dataset).next()
     if sample >= len(batch.inputs):
         raise UsageError(f"--sample {sample}: the first batch has the sequences 0 to {len(batch.inputs) - 1}")
-    # the first steps of a window have no target where a linear part does not know its past
+    # the first steps of a window have no target: the autoregressive component needs their past
     first = (settings.model.autoregression or 1) - 1
     one = slice(sample, sample + 1), slice(first, first + steps)
     short = dataclasses.replace(batch, inputs=batch.inputs[one], targets=batch.targets[one], weights=None, lengths=None)
@@ -109,7 +109,7 @@ def _render(rows: list[Row], against: str, format: str) -> None:  # noqa: A002
         if against != "none" and not marked:
             say("no difference beyond rounding" + (" in what could be compared" if alone else ""))
     if alone:
-        say(f"not compared, for your trace does not return them: {', '.join(alone)}")
+        say(f"not compared, because your trace does not return them: {', '.join(alone)}")
     if any(row.differs for row in rows):
         raise typer.Exit(ExitCode.CHECK_FAILED)
 

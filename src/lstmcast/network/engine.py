@@ -30,17 +30,17 @@ class TrainingEngine(Protocol):
         ...
 
     def compile(self) -> bool:
-        """Be faster from now on, if it can, and return whether it is; results may change in their last bits."""
+        """Change to faster passes if it has any, and return whether it did; results may change in the last bits."""
         ...
 
 
 class Engine(TrainingEngine, Protocol):
-    """Runs a network forward, backward and on its own predictions."""
+    """Runs a network forward, backward and in free-running rollouts."""
 
     def input_gradients(self, batch: Batch) -> tuple[Array, Array]:
         """Return dL/d inputs ``(N, T, F)`` and dL/d initial state ``(N, S)``; overwrite ``parameters.gradient``.
 
-        The gradient of an input that is not read, for a prediction is read in its place, is 0.
+        Where a step reads a prediction instead of an input, that input's gradient is 0.
         """
         ...
 

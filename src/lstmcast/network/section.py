@@ -43,7 +43,7 @@ class ModelSection(Section):
         None,
         gt=0,
         le=1000,
-        description="order of a linear part, fitted by least squares; the network forecasts what it leaves",
+        description="order of an autoregressive component fitted by least squares; the network forecasts its residuals",
     )
     output: OutputName = Field("value", description="value: a forecast of values; categorical: of classes")
     dtype: DtypeName = Field("float64", description="precision of parameters and states")
@@ -52,7 +52,7 @@ class ModelSection(Section):
         """Return the engine that `engine` names or, if that is auto, the faster one.
 
         The rule is measured (`make bench`): the hand-derived engine, but for the cases that torch's fused kernels are
-        made for, equal layers of LSTM or GRU that do not read their own predictions, where they are very large, or
+        made for, equal layers of LSTM or GRU without free-running rollouts, where they are very large, or
         where an LSTM reads small batches in float32.
         """
         if self.engine != "auto":
