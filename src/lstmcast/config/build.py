@@ -35,7 +35,7 @@ MAX_SECOND_ORDER = 4096
 
 
 def make_dataset(config: Config, future: int = 0, remainder: Remainder | None = None) -> Dataset | Tokens:
-    """Build the data, synthetic ones ``future`` steps beyond their known end; ``remainder``: the linear part's own."""
+    """Build the data, synthetic ones ``future`` steps beyond their known end; ``remainder``: its residuals."""
     with config.placing_errors():
         # streams of their own for data, parameters (0), batches (1), initial states (2) and draws (4)
         dataset = config.data.build([config.seed, 3], future)

@@ -191,13 +191,7 @@ def evaluate(
     """
     held, scaler = dataset.test, dataset.scaler
     available = held.rows.shape[1] - held.origin
-    asked = sorted(set(horizons))
-    # one rollout goes as far as the truth does; several need room to start from
-    usable = sorted({min(h, available) for h in asked}) if origins == 1 else [h for h in asked if h <= available]
-    if not usable:
-        raise InvalidError(
-            f"--horizons: the shortest is {asked[0]}, and the test part holds {available} steps after its first origin"
-        )
+    usable = _usable(horizons, available, origins)
     steps = usable[-1]
     starts = spread(held, steps, origins)
     histories, truth, first = split_at(held, starts, dataset.context, steps)
@@ -236,13 +230,9 @@ def evaluate(
         {baseline.label: order for baseline in fitted.values() if (order := _linear_order(baseline))},
         forecaster.remainder.autoregression.order if forecaster.remainder else None,
     )
-    periods = baselines.get("periods")
-    if verdict.advice and periods and periods.rollout[steps] * LEVEL >= baselines["mean"].rollout[steps]:
-        verdict = replace(verdict, advice=f"{ADVICE_ON_PERIODS}; {verdict.advice}")
-    if verdict.advice and forecaster.sliding and "training.rollout.steps" in verdict.advice:
-        verdict = replace(verdict, advice=f"{verdict.advice}; {ADVICE_ON_ROLLOUTS}")
     finite = np.nan_to_num(forecast, posinf=0, neginf=0)
-    long_enough = steps >= 8
+    shape = (metrics.amplitude_ratio, metrics.frequency_error, metrics.phase_error)
+    amplitude, frequency, phase = (measure(finite, truth) if steps >= 8 else float("nan") for measure in shape)
     return Evaluation(
         model=model,
         baselines=baselines,
@@ -256,10 +246,36 @@ def evaluate(
         },
         origins=starts,
         unit=unit / scaler.scale,
-        beyond=[h for h in asked if h > available],
-        amplitude_ratio=metrics.amplitude_ratio(finite, truth) if long_enough else float("nan"),
-        frequency_error=metrics.frequency_error(finite, truth) if long_enough else float("nan"),
-        phase_error=metrics.phase_error(finite, truth) if long_enough else float("nan"),
+        beyond=sorted({h for h in horizons if h > available}),
+        amplitude_ratio=amplitude,
+        frequency_error=frequency,
+        phase_error=phase,
         valid_horizon=metrics.valid_steps(forecast, truth, deviation),
-        verdict=verdict,
+        verdict=_advised(verdict, baselines, steps, sliding=forecaster.sliding is not None),
     )
+
+
+def _usable(horizons: Sequence[int], available: int, origins: int) -> list[int]:
+    """Return the horizons that are scored, in their order.
+
+    Raises:
+        InvalidError: with several origins, if all horizons are longer than what is available.
+    """
+    # one rollout goes as far as the truth does; several need room to start from
+    usable = {min(h, available) for h in horizons} if origins == 1 else {h for h in horizons if h <= available}
+    if not usable:
+        raise InvalidError(
+            f"--horizons: the shortest is {min(horizons)}, and the test part holds {available} steps after its first"
+            " origin"
+        )
+    return sorted(usable)
+
+
+def _advised(verdict: Verdict, baselines: Mapping[str, Score], steps: int, *, sliding: bool) -> Verdict:
+    """Add to a verdict's advice what known periods and the kind of forecast have to do with it."""
+    periods = baselines.get("periods")
+    if verdict.advice and periods and periods.rollout[steps] * LEVEL >= baselines["mean"].rollout[steps]:
+        verdict = replace(verdict, advice=f"{ADVICE_ON_PERIODS}; {verdict.advice}")
+    if verdict.advice and sliding and "training.rollout.steps" in verdict.advice:
+        verdict = replace(verdict, advice=f"{verdict.advice}; {ADVICE_ON_ROLLOUTS}")
+    return verdict
