@@ -111,3 +111,12 @@ def test_every_other_statement_is_a_statement(model: Model) -> None:
         assert len(others) > 100
         ast.parse("\n".join(others))
     ast.parse("\n".join(text for fault in derived(model) for text in fault.changes.values()))
+
+
+@pytest.mark.parametrize("K", [4, 9])
+def test_truncated_backpropagation_does_not_pass_and_is_named(K: int) -> None:
+    model = Model("rnn", "squared", roles=full_roles("rnn"))
+    (fault,) = (fault for fault in catalogue(model) if f"followed back for {K} step(s)" in fault.words)
+    cases = battery(model, (fault,))
+    assert [case.problem.sizes.T for case in cases if case.wrong(())] == [12]
+    assert Doctor(model, cases).diagnose().explanations == ((fault,),)

@@ -130,7 +130,7 @@ def _per_source(reach: int, afresh: bool = True, ascending: bool = False) -> Cal
 
 def _schedules(model: Model) -> Iterator[Fault]:
     right = program(model)
-    for reach in (1, 2, 3):
+    for reach in range(1, 12):
         yield _steps(f"each step's loss is followed back for {reach} step(s) only", _per_source(reach))
     for ascending in (False, True):
         yield _steps(

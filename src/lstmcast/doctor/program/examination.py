@@ -21,8 +21,12 @@ SIZES = (
     Sizes(4, 2, 5, 3, 7),
     Sizes(3, 4, 3, 3, 3),
     Sizes(2, 3, 4, 5, 7),
+    Sizes(2, 12, 3, 4, 5),
 )
-"""The battery: equal sizes, so that transposed and element-wise products run; distinct ones; one step and more."""
+"""The battery: equal sizes, so that transposed and element-wise products run; distinct ones; one step and many.
+
+Twelve steps, so that backpropagation truncated after a few of them does not pass.
+"""
 PARTLY_EQUAL = tuple(
     Sizes(B, T, D, H, O)
     for T in (1, 2)
