@@ -79,7 +79,7 @@ DEFECTS = {
         RESUME,
     ),
     "the random numbers are not restored": (
-        '        self._random.bit_generator.state = facts["random"]\n',
+        '        self._random.bit_generator.state = state["random"]\n',
         "",
         RESUME,
     ),
@@ -89,7 +89,7 @@ DEFECTS = {
         HERE / "test_divergence.py",
     ),
     "the average is not restored": (
-        '            self._average[:] = arrays["average"]\n',
+        '            self._average.average[:] = arrays["average"]\n',
         "            pass\n",
         RESUME,
     ),

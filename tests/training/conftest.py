@@ -119,7 +119,7 @@ def go() -> Callable[[Trainer, int], list[Record]]:
         records = []
         for _ in range(steps):
             records.append(trainer.next(lambda: False))
-            trainer.improved(records[-1])
+            trainer.selection.improved(records[-1].validation)
         return records
 
     return run

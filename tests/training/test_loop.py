@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from lstmcast.stop import Stopped
+from lstmcast.training.divergence import Diverged
+from lstmcast.training.loop import fit
 from lstmcast.training.optimizers import SGD, Adam
-from lstmcast.training.trainer import Diverged, fit
 
 
 def sgd(rate):
@@ -185,12 +186,12 @@ def test_a_fixed_batch_is_the_first_one_all_along(make_trainer, monkeypatch):
 def test_a_stage_follows_another_with_its_averaged_parameters(make_trainer, go):
     first, second = make_trainer(weight_average=0.9, steps=3), make_trainer(steps=4, dtype=np.float32, seed=1)
     go(first, 3)
-    first.best = 0.25
+    first.selection.best = 0.25
     second.follow(first)
     for name, array in first.parameters().arrays.items():
         np.testing.assert_array_equal(second.parameters().arrays[name], array.astype(np.float32))
     assert [record.step for record in go(second, 2)] == [4, 5]
-    assert second.best == 0.25
+    assert second.selection.best == 0.25
 
 
 def metrics(*values):
@@ -254,7 +255,7 @@ def test_the_best_parameters_are_those_of_the_lowest_metric(make_trainer, go, ru
     outcome, log = run_fit(trainer)
     assert outcome.status == "finished"
     assert [step for step, _ in log["best"]] == [1, 2, 4]
-    assert trainer.best == 0.5
+    assert trainer.selection.best == 0.5
     twin = make_trainer(steps=7)
     go(twin, 4)
     for name, view in twin.engine.parameters.views.items():

@@ -12,8 +12,8 @@ from lstmcast.network.processes import Processes
 from lstmcast.stop import Stopped
 from lstmcast.training import trainer as trainer_module
 from lstmcast.training.checkpoints import Checkpoint
+from lstmcast.training.divergence import Diverged
 from lstmcast.training.optimizers import LBFGS, SGD
-from lstmcast.training.trainer import Diverged
 
 STEPS = 8
 
@@ -33,7 +33,7 @@ def resumes(make_trainer, go, tmp_path):
         records += go(second, STEPS - at)
         assert records == expected
         assert second.finished
-        assert (second.step, second.best) == (straight.step, straight.best)
+        assert (second.step, second.selection.best) == (straight.step, straight.selection.best)
         np.testing.assert_array_equal(second.engine.parameters.values, straight.engine.parameters.values)
         for name, array in straight.parameters().arrays.items():
             np.testing.assert_array_equal(second.parameters().arrays[name], array)

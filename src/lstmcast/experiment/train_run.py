@@ -32,8 +32,9 @@ from lstmcast.runs import Run
 from lstmcast.stop import StoppedAtOnce, StopRequest
 from lstmcast.training import distributed
 from lstmcast.training.checkpoints import Checkpoint
+from lstmcast.training.loop import Outcome, fit
 from lstmcast.training.trackers import Tracking, require
-from lstmcast.training.trainer import Outcome, Record, Trainer, fit
+from lstmcast.training.trainer import Record, Trainer
 
 # seconds between two saves of the state that --resume goes on from
 SAVE_EVERY = 10.0
@@ -246,7 +247,7 @@ class Training:
                     due=lambda: time.monotonic() - saved_at >= SAVE_EVERY,
                     stop=stop if distributed.processes() == 1 else distributed.anyone(stop),
                 )
-            if self.trainer.best is None:
+            if self.trainer.selection.best is None:
                 # nothing was selected by validation: the last parameters, or before a divergence the best known
                 if outcome.status == "diverged":
                     self.trainer.roll_back()
@@ -267,7 +268,7 @@ class Training:
         exit_code = ends.get(outcome.status, stop.exit_code or ExitCode.STOPPED)
         remedy = self.config.stages[self._stage].remedy if outcome.status == "diverged" else ""
         result = Result(run, outcome.status, outcome.reason, self.trainer.total, seconds, evaluation, exit_code, remedy)
-        best = {} if self.trainer.best is None else {"validation": self.trainer.best}
+        best = {} if self.trainer.selection.best is None else {"validation": self.trainer.selection.best}
         run.write_manifest(**{key: value for key, value in result.summary().items() if key != "run"}, **best)
         return result
 

@@ -1,12 +1,11 @@
-"""The training loop, the same for both engines and every optimizer."""
+"""One training step after another, the same for both engines and every optimizer."""
 
 from __future__ import annotations
 
 import copy
 import json
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,20 +17,18 @@ from lstmcast.data.batches import Batch, Sampler
 from lstmcast.errors import InvalidError
 from lstmcast.network.engine import TrainingEngine
 from lstmcast.stop import Stopped
+from lstmcast.training.averaging import WeightAverage
 from lstmcast.training.checkpoints import Checkpoint, check_like, flatten, unflatten
+from lstmcast.training.divergence import DIVERGED, Diverged, Divergence
+from lstmcast.training.feeding import Feeding, rollouts_from
 from lstmcast.training.optimizers import OptimizerSection
 from lstmcast.training.schedules import Schedule, ScheduleSection
 from lstmcast.training.section import TrainingSection
+from lstmcast.training.selection import Selection
 
-# a loss this many times the first one, or the targets' mean square, has left for good
-DIVERGED = 1e4
 # numbers of state computed in training until compiling pays: those of some five seconds on one core, for it takes one
 # and saves a quarter of the rest. A step of a layer takes as long as it takes for CALLS more.
 PAYS, CALLS = 10**8, 300
-
-
-class Diverged(Exception):  # noqa: N818  (an expected event)
-    """The loss or the gradient left the finite numbers, or the loss rose out of sight."""
 
 
 @dataclass(frozen=True)
@@ -140,23 +137,15 @@ class Trainer:
         # numbers of state that all these steps have computed, and whether the engine has been told that they are many
         self.computed = 0
         self._compiled = False
-        self.best: float | None = None
         self.steps = training.steps or (
             training.epochs * sampler.batches_per_epoch if training.epochs and sampler.batches_per_epoch else None
         )
-        # the last validation that improved enough to count, and how many have not since
-        self._reference: float | None = None
-        self.waited = 0
-        # divergences that a lower learning rate was tried after
-        self.retried = 0
-        self._milestone: int | None = None
-        self._limit: float | None = None
-        self._lowest: tuple[float, Array] | None = None
-        self.engine, self._sampler, self._training, self._validate = engine, sampler, training, validate
+        self.selection = Selection(training.early_stopping)
+        self.divergence = Divergence()
+        self.engine, self._training, self._validate = engine, training, validate
         self._values, self._gradient = engine.parameters.values, engine.parameters.gradient
-        self._average: Array | None = self._values.copy() if training.weight_average else None
-        self._random = np.random.default_rng([seed, 2, stage])
-        self._kept = self._draw() if training.fixed_batch else None
+        self._feeding = Feeding(sampler, training, engine.network, seed, stage)
+        self._average = WeightAverage(self._values, training.weight_average)
         self._parameter = torch.nn.Parameter(torch.from_numpy(self._values))
         self._parameter.grad = torch.from_numpy(self._gradient)
         self._build = optimizer.build
@@ -168,15 +157,12 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether all steps are done, or early stopping has waited long enough."""
-        early = self._training.early_stopping
-        return self.step == self.steps or (early is not None and self.waited >= early.patience)
+        return self.step == self.steps or self.selection.ended
 
     @property
     def rollouts_from(self) -> int | None:
         """The step after which it runs through the network's own predictions; None: never."""
-        rollout = self._training.rollout
-        starts = [milestone.start for milestone in rollout.milestones if milestone.steps] if rollout else []
-        return math.ceil(starts[0] * (self.steps or 0)) if starts else None
+        return rollouts_from(self._training, self.steps)
 
     def next(self, stop: Callable[[], bool]) -> Record:
         """Do one step, and validate if it is time to.
@@ -189,8 +175,11 @@ class Trainer:
         if self.computed >= PAYS and not self._compiled:
             self._compiled = True
             self.engine.compile()
-        before = self._undo_point()
-        batch = self._fed(self._kept or self._draw())
+        before, milestone = self._undo_point(), self._feeding.milestone
+        batch = self._feeding.next(self.step, self.steps)
+        if self._feeding.milestone != milestone:
+            # losses through longer rollouts are larger: those before are no measure for them
+            self.divergence.lowest = None
         closure = Closure(self, batch, stop)
         group = self._optimizer.param_groups[0]
         scheduled = group["lr"]
@@ -206,27 +195,25 @@ class Trainer:
             group["lr"] = scheduled
         assert closure.first is not None
         loss, norm = closure.first
-        if self._lowest is None or loss < self._lowest[0]:
-            self._lowest = loss, before[0]
+        self.divergence.note(loss, before[0])
         self._schedule.step()
         self.step += 1
         N, T, _ = batch.inputs.shape
         self.computed += closure.evaluations * T * sum(CALLS + N * H for H in self.engine.network.hidden_sizes)
-        if self._average is not None and self._training.weight_average:
-            self._average += (1 - self._training.weight_average) * (self._values - self._average)
+        self._average.follow()
         return self._validated(Record(self.total, loss, norm, learning_rate, stage=self.stage or None))
 
     @property
     def _rate_factor(self) -> float:
         retries = self._training.retries
-        return retries.factor**self.retried if retries else 1.0
+        return retries.factor**self.divergence.retried if retries else 1.0
 
     def retry(self) -> bool:
         """After a divergence, go back to the lowest loss with a new optimizer and a lower rate, if that is allowed."""
         retries = self._training.retries
-        if retries is None or self.retried == retries.times:
+        if retries is None or self.divergence.retried == retries.times:
             return False
-        self.retried += 1
+        self.divergence.retried += 1
         self.roll_back()
         new = self._build(self._parameter).state_dict()["state"]
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": new})
@@ -241,66 +228,16 @@ class Trainer:
         """Begin with the parameters that another stage ended with, after its steps."""
         with before.averaged():
             self._values[:] = before._values
-        if self._average is not None:
-            self._average[:] = self._values
-        self.before, self.computed, self.best = before.total, before.computed, before.best
-
-    def _draw(self) -> Batch:
-        batch, training, random = self._sampler.next(), self._training, self._random
-        if training.initial_state_std:
-            shape = (len(batch.inputs), self.engine.network.state_size)
-            batch = replace(batch, initial_state=training.initial_state_std * random.standard_normal(shape))
-        if training.input_noise_std:
-            inputs = batch.inputs.copy()
-            # what is known for certain stays so: the covariates after the values
-            values = inputs[:, :, : self.engine.network.output_size]
-            values += training.input_noise_std * random.standard_normal(values.shape)
-            batch = replace(batch, inputs=inputs)
-        return batch
-
-    def _fed(self, batch: Batch) -> Batch:
-        """Cut the windows as the present milestone says, and mark the inputs at which predictions are fed back."""
-        rollout = self._training.rollout
-        if rollout is None:
-            return batch
-        milestones = rollout.milestones
-        begun = sum(self.step >= milestone.start * (self.steps or 0) for milestone in milestones)
-        if begun != self._milestone:
-            # losses through longer rollouts are larger: those before are no measure for them
-            self._milestone, self._lowest = begun, None
-        if not begun:
-            return batch
-        milestone = milestones[begun - 1]
-        batch = batch.cut(milestone.timesteps)
-        if not milestone.steps:
-            return batch
-        N, T, _ = batch.inputs.shape
-        lengths = np.full(N, T) if batch.lengths is None else batch.lengths
-        feedback = np.arange(T) >= lengths[:, None] - milestone.steps
-        if rollout.sampling < 1:
-            feedback &= self._random.random((N, T)) < rollout.sampling
-        if rollout.teacher_forcing:
-            feedback[: round(rollout.teacher_forcing * N)] = False
-        return replace(batch, feedback=feedback)
+        self._average.begin_at(self._values)
+        self.before, self.computed, self.selection.best = before.total, before.computed, before.selection.best
 
     def check(self, loss: float, batch: Batch, *, first: bool) -> float:
         """Return the gradient's norm.
 
         Raises:
-            Diverged: if the loss or the gradient is not finite, or the ``first`` loss of a step out of sight.
+            Diverged: as `Divergence.check` says.
         """
-        with np.errstate(over="ignore"):
-            norm = float(np.linalg.norm(self._gradient))
-        if not np.isfinite(loss):
-            raise Diverged(f"the loss is {loss}")
-        if not np.isfinite(norm):
-            raise Diverged(f"the gradient's norm is {norm}")
-        if self._limit is None:
-            self._limit = DIVERGED * max(loss, float(np.mean(batch.targets**2)))
-        # a line search may look far ahead; what counts is where it begins
-        if first and not loss <= self._limit:
-            raise Diverged(f"the loss is {loss:.3g}, over {DIVERGED:,.0f} times what it was at the start")
-        return norm
+        return self.divergence.check(loss, self._gradient, batch.targets, first=first)
 
     def clip(self) -> None:
         """Clip the gradient as the config says."""
@@ -311,58 +248,36 @@ class Trainer:
             torch.nn.utils.clip_grad_value_([self._parameter], clip.value)
 
     def _validated(self, record: Record) -> Record:
-        validation, early = self._training.validation, self._training.early_stopping
+        validation = self._training.validation
         if validation is None or self._validate is None or (self.step % validation.every and not self.finished):
             return record
         with self.averaged():
             metric = self._validate()
         self._schedule.validated(metric)
-        wanted = float("inf") if self._reference is None else self._reference - (early.min_delta if early else 0.0)
-        if metric < wanted:
-            self._reference, self.waited = metric, 0
-        else:
-            self.waited += 1
+        self.selection.measure(metric)
         return replace(record, validation=metric)
 
-    def improved(self, record: Record) -> bool:
-        """Whether this record's parameters are the best so far; if so, remember its metric."""
-        if record.validation is None or not record.validation < (float("inf") if self.best is None else self.best):
-            return False
-        self.best = record.validation
-        return True
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> AbstractContextManager[None]:
         """Put the averaged parameters, if there are any, in the place of the present ones for a while."""
-        if self._average is None:
-            yield
-            return
-        present = self._values.copy()
-        self._values[:] = self._average
-        try:
-            yield
-        finally:
-            self._values[:] = present
+        return self._average.in_place()
 
-    def _undo_point(self) -> tuple[Array, Any, dict[str, Any], Any]:
+    def _undo_point(self) -> tuple[Array, Any, dict[str, Any]]:
         # first-order methods evaluate before they change anything
         optimizer = copy.deepcopy(self._optimizer.state_dict()) if self._searches else None
-        return self._values.copy(), optimizer, self._sampler.state(), self._random.bit_generator.state
+        return self._values.copy(), optimizer, self._feeding.state()
 
-    def _undo(self, point: tuple[Array, Any, dict[str, Any], Any]) -> None:
-        values, optimizer, sampler, random = point
+    def _undo(self, point: tuple[Array, Any, dict[str, Any]]) -> None:
+        values, optimizer, feeding = point
         self._values[:] = values
         if optimizer is not None:
             self._optimizer.load_state_dict(optimizer)
-        self._sampler.restore(sampler)
-        self._random.bit_generator.state = random
+        self._feeding.restore(feeding)
 
     def roll_back(self) -> None:
         """Return to the parameters with the lowest loss seen, after a divergence without validation."""
-        if self._lowest is not None:
-            self._values[:] = self._lowest[1]
-            if self._average is not None:
-                self._average[:] = self._lowest[1]
+        if self.divergence.lowest is not None:
+            self._values[:] = self.divergence.lowest[1]
+            self._average.begin_at(self._values)
 
     def parameters(self) -> Checkpoint:
         """Return the parameters that forecasts use, by their names."""
@@ -372,27 +287,20 @@ class Trainer:
     def state(self) -> Checkpoint:
         """Return all that decides the steps to come."""
         arrays: dict[str, Array] = {"values": self._values.copy()}
-        if self._average is not None:
-            arrays["average"] = self._average.copy()
-        if self._lowest is not None:
-            arrays["lowest"] = self._lowest[1]
+        if self._average.average is not None:
+            arrays["average"] = self._average.average.copy()
         state = self._optimizer.state_dict()
         facts = {
             "step": self.step,
             "before": self.before,
             "computed": self.computed,
-            "best": self.best,
-            "reference": self._reference,
-            "waited": self.waited,
-            "retried": self.retried,
-            "milestone": self._milestone,
-            "limit": self._limit,
-            "lowest": self._lowest[0] if self._lowest else None,
+            **self.selection.state(),
+            "milestone": self._feeding.milestone,
+            **self.divergence.state(arrays),
             "optimizer": flatten(state["state"].get(0, {}), "optimizer", arrays),
             "group": flatten(state["param_groups"][0], "group", arrays),
             "schedule": self._schedule.state(),
-            "sampler": self._sampler.state(),
-            "random": self._random.bit_generator.state,
+            **self._feeding.state(),
         }
         return Checkpoint(arrays, facts)
 
@@ -421,7 +329,7 @@ class Trainer:
             self._restore(checkpoint)
             again = self.state()
             if (
-                json.dumps(again.facts) != json.dumps(checkpoint.facts)
+                json.dumps(again.facts, sort_keys=True) != json.dumps(checkpoint.facts, sort_keys=True)
                 or again.arrays.keys() != checkpoint.arrays.keys()
             ):
                 raise ValueError("more than a state of this training")
@@ -441,14 +349,12 @@ class Trainer:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         facts, arrays = checkpoint.facts, checkpoint.arrays
-        self.step, self.before, self.best = facts["step"], facts["before"], facts["best"]
-        self.computed = facts["computed"]
-        self._milestone, self.retried = facts["milestone"], facts["retried"]
-        self._reference, self.waited, self._limit = facts["reference"], facts["waited"], facts["limit"]
-        self._lowest = None if facts["lowest"] is None else (facts["lowest"], arrays["lowest"])
+        self.step, self.before, self.computed = facts["step"], facts["before"], facts["computed"]
+        self.selection.restore(facts)
+        self.divergence.restore(facts, arrays)
         self._values[:] = arrays["values"]
-        if self._average is not None:
-            self._average[:] = arrays["average"]
+        if self._average.average is not None:
+            self._average.average[:] = arrays["average"]
         self._optimizer.load_state_dict(
             {
                 "state": {0: unflatten(facts["optimizer"], arrays)} if facts["optimizer"] else {},
@@ -456,8 +362,8 @@ class Trainer:
             }
         )
         self._schedule.restore(facts["schedule"])
-        self._sampler.restore(facts["sampler"])
-        self._random.bit_generator.state = facts["random"]
+        self._feeding.milestone = facts["milestone"]
+        self._feeding.restore(facts)
 
 
 class _Probe:
@@ -478,54 +384,3 @@ class _Probe:
 
     def bending(self, direction: Array) -> Array:
         return np.zeros_like(direction)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a training ended: ``finished``, ``stopped`` or ``diverged``, and why."""
-
-    status: str
-    reason: str = ""
-
-
-def fit(
-    trainer: Trainer,
-    *,
-    on_record: Callable[[Record], None],
-    save: Callable[[], None],
-    save_best: Callable[[], None],
-    due: Callable[[], bool],
-    stop: Callable[[], bool],
-) -> Outcome:
-    """Train to the end, or until ``stop`` says so.
-
-    Args:
-        trainer: what is trained.
-        on_record: called after every step.
-        save: saves the trainer's state; called when ``due`` says so and at the end.
-        save_best: saves the parameters; called when the validation metric is the best so far.
-        due: whether it is time to save.
-        stop: whether to stop; asked before every evaluation of the loss.
-    """
-    outcome = Outcome("finished")
-    while not trainer.finished:
-        try:
-            record = trainer.next(stop)
-        except Stopped as reason:
-            outcome = Outcome("stopped", str(reason))
-            break
-        except Diverged as reason:
-            if trainer.retry():
-                continue
-            tried = f", after {trainer.retried} retries with a lower learning rate" if trainer.retried else ""
-            outcome = Outcome("diverged", f"at step {trainer.total + 1:,} {reason}{tried}")
-            break
-        on_record(record)
-        if trainer.improved(record):
-            save_best()
-        if due():
-            save()
-    save()
-    if outcome.status == "finished" and trainer.step != trainer.steps:
-        return Outcome("finished", f"stopped early: no better validation for {trainer.waited} in a row")
-    return outcome
