@@ -249,6 +249,14 @@ def _data(config: Config) -> list[Rule]:
             "data.source.covariates",
             "a network of classes reads no covariates; leave them out",
         ),
+        *(
+            Rule(
+                getattr(generator, name, None) and not getattr(generator, "time_column", None),
+                f"{source}.{name}",
+                f"there are no times; name their column in {source}.time_column",
+            )
+            for name in ("time_format", "sort")
+        ),
         Rule(
             config.model.autoregression and generator.horizon > 1,
             f"{source}.horizon",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import csv
 import functools
 import operator
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +25,8 @@ from lstmcast.sections import Document
 
 MAX_BYTES = 2**20
 MAX_PROBLEMS = 20
+# keys whose values are text, such as the names that people gave to columns and files
+NAMES = ("columns", "time_column", "time_format", "path")
 # what a value should be, by pydantic's type of error, where pydantic's own words do not suit a YAML file
 EXPECTED = {
     "model_type": "a mapping (`key: value` lines)",
@@ -149,10 +153,8 @@ def _apply(tree: dict[str, Any], override: str) -> Location:
             f"override {shorten(repr(override))}: not of the form KEY=VALUE",
             "for instance optimizer.learning_rate=1e-3",
         )
-    try:
-        value = parse(text).value
-    except YamlError as error:
-        raise UsageError(f"override {shorten(repr(override))}: {error.message}") from None
+    names = last in NAMES and text.isprintable() and "\\" not in text
+    value = _names(text, several=last == "columns") if names else _value(text, override)
     node: Any = tree
     location: Location = ()
     for part in above:
@@ -169,6 +171,32 @@ def _apply(tree: dict[str, Any], override: str) -> Location:
         node.clear()
     node[place] = value
     return (*location, place)
+
+
+def _value(text: str, override: str) -> Any:
+    """Read the value of an override as YAML."""
+    try:
+        return parse(text).value
+    except YamlError as error:
+        hint = "put quotes around text with signs of YAML's own, and others around the whole: 'KEY=\"# text\"'"
+        raise UsageError(f"override {shorten(repr(override))}: {error.message}", hint) from None
+
+
+def _names(text: str, *, several: bool) -> Any:
+    """Read a name, or a list of names, as text: [#Sold], [0] and pm2.5 are names, though YAML sees other things."""
+    try:
+        value = parse(text).value
+    except YamlError:
+        value = 0
+    names = [value] if isinstance(value, str) and several else value
+    if isinstance(names, str) or (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        return names
+    if text.strip() in ("null", "~", ""):
+        return None
+    bracketed = re.fullmatch(r"\s*\[(.*)\]\s*", text)
+    if not several:
+        return text
+    return next(csv.reader([bracketed[1] if bracketed else text], skipinitialspace=True))
 
 
 def _way_out(tree: dict[str, Any], location: Location, overridden: Sequence[Location]) -> str | None:

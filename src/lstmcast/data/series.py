@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -12,9 +13,9 @@ from pydantic import Field
 from lstmcast.arrays import Array
 from lstmcast.data.batches import Batch, ChangedSampler, Sampler, WindowSampler
 from lstmcast.data.covariates import Covariates, CovariateSection
-from lstmcast.data.csv_file import read_table
+from lstmcast.data.csv_file import Table, read_table
 from lstmcast.data.dataset import MAX_MAGNITUDE, Borders, Dataset, Scaler, check_window
-from lstmcast.data.time_axis import Clock, TimeAxis, read_times
+from lstmcast.data.time_axis import Clock, TimeAxis, read_times, seconds_of
 from lstmcast.data.user_file import shorten
 from lstmcast.errors import InvalidError, counted
 from lstmcast.sections import Section, Seed
@@ -22,6 +23,8 @@ from lstmcast.sections import Section, Seed
 Missing: TypeAlias = Literal["error", "interpolate"]
 # more steps than this many times the rows are a mistake in the times, and would fill the memory
 MAX_FILL = 10
+# a value so many robust standard deviations off, and so often exactly the same, is likely a code
+FAR_OFF, REPEATED = 20, 3
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,15 @@ class TimeSeries:
 
 
 def read_series(
-    path: Path, columns: list[str], time_column: str | None, missing: Missing, *, timed: bool = True
+    path: Path,
+    columns: list[str],
+    time_column: str | None,
+    missing: Missing,
+    *,
+    timed: bool = True,
+    form: str = "",
+    sort: bool = False,
+    missing_values: Sequence[float] = (),
 ) -> TimeSeries:
     """Read columns of a CSV file as a series with one distance between its rows.
 
@@ -52,6 +63,9 @@ def read_series(
         time_column: name of the column of times.
         missing: what to do about gaps.
         timed: whether the time column, if named, must be there.
+        form: the format of the times; see `read_times`.
+        sort: whether to bring the rows into the order of their times first.
+        missing_values: numbers that stand for a missing value.
 
     Raises:
         NotFoundError: if the file does not exist.
@@ -59,6 +73,14 @@ def read_series(
             missing and ``missing`` is "error"; or if a column begins or ends with a gap.
     """
     table = read_table(path, columns, time_column, gaps=missing == "interpolate", timed=timed)
+    coded = np.isin(table.values, missing_values)
+    for row, f in np.argwhere(coded)[:1] if missing == "error" else ():
+        raise InvalidError(
+            f"{path}:{table.lines[row]}: column {shorten(repr(columns[f]))} has no value:"
+            f" {table.values[row, f]:g} stands for a missing one (data.missing_values)",
+            "fill the gap, or train with data.missing=interpolate, which does",
+        )
+    table.values[coded] = np.nan
     for row, f in np.argwhere(np.abs(table.values) > MAX_MAGNITUDE)[:1]:
         raise InvalidError(
             f"{path}:{table.lines[row]}: column {shorten(repr(columns[f]))} holds {table.values[row, f]:g};"
@@ -67,7 +89,9 @@ def read_series(
         )
     axis = TimeAxis(np.arange(len(table.values)))
     if table.times and time_column:
-        axis = read_times(path, time_column, table.times, table.lines)
+        if sort:
+            table = _sorted(path, table, time_column, form)
+        axis = read_times(path, time_column, table.times or [], table.lines, form)
     left_out = np.flatnonzero(np.diff(axis.steps) > 1)
     if missing == "error" and len(left_out):
         row = left_out[0] + 1
@@ -89,7 +113,7 @@ def read_series(
             f"{path}: {length:,} steps from the first to the last time, and only {len(table.values):,} rows"
         )
     every = np.arange(length)
-    values, notes = np.empty((len(every), len(columns))), []
+    values, notes = np.empty((len(every), len(columns))), [*axis.notes, *_likely_codes(path, columns, table.values)]
     for f, name in enumerate(columns):
         known = ~np.isnan(table.values[:, f])
         for end, row in (("begins", 0), ("ends", -1)):
@@ -110,6 +134,36 @@ def read_series(
     return TimeSeries(values, axis.origin, axis.clock, tuple(notes))
 
 
+def _likely_codes(path: Path, columns: Sequence[str], values: Array) -> Iterator[str]:
+    """Name numbers that look like codes of a missing value: exactly repeated, and far from all others."""
+    for name, column in zip(columns, values.T, strict=True):
+        known = column[~np.isnan(column)]
+        middle = np.median(known) if len(known) else 0.0
+        deviation = 1.4826 * np.median(np.abs(known - middle)) if len(known) else 0.0
+        far = known[np.abs(known - middle) > FAR_OFF * deviation] if deviation else known[:0]
+        for value, count in zip(*np.unique(far, return_counts=True), strict=True):
+            if count >= REPEATED:
+                off = abs(value - middle) / deviation
+                yield (
+                    f"{path}: column {name!r}: {counted(int(count), 'value')} of exactly {value:g} lie {off:,.0f}"
+                    " deviations off; if that stands for a missing value:"
+                    f" data.missing_values=[{value:g}] data.missing=interpolate"
+                )
+
+
+def _sorted(path: Path, table: Table, time_column: str, form: str) -> Table:
+    """Bring the rows of a table into the order of their times."""
+    assert table.times is not None
+    seconds = seconds_of(path, time_column, table.times, table.lines, form)
+    if seconds is None:
+        raise InvalidError(
+            f"{path}: column {shorten(repr(time_column))} is not read as times, which data.sort needs",
+            "data.time_format tells how they are written",
+        )
+    order = np.argsort(seconds, kind="stable")
+    return Table(table.values[order], [table.times[k] for k in order], [table.lines[k] for k in order])
+
+
 class Series(Section):
     """One or several columns of a CSV file, standardised by the training part, split in time order."""
 
@@ -119,7 +173,14 @@ class Series(Section):
     time_column: str | None = Field(
         None, description="times, checked for order and gaps: dates in ISO 8601, months or numbers; or mere labels"
     )
+    time_format: str | None = Field(
+        None,
+        min_length=2,
+        description="how times are written, as of datetime.strptime (%d/%m/%Y); null: found, if there is one way",
+    )
+    sort: bool = Field(False, description="bring the rows into the order of their times first")
     missing: Missing = Field("error", description="what to do about missing values and rows; interpolate: linearly")
+    missing_values: list[float] = Field([], description="numbers that stand for a missing value, such as -9999")
     covariates: CovariateSection | None = Field(None, description="what is known in advance: periodic parts")
     timesteps: int = Field(gt=0, description="steps in a training window; a forecast reads as many")
     horizon: int = Field(1, gt=0, description="steps from an input to its target")
@@ -135,7 +196,15 @@ class Series(Section):
             NotFoundError: if the file does not exist.
             InvalidError: if a column is missing or holds anything but numbers, or a window does not fit.
         """
-        series = read_series(Path(self.path), self.columns, self.time_column, self.missing)
+        series = read_series(
+            Path(self.path),
+            self.columns,
+            self.time_column,
+            self.missing,
+            form=self.time_format or "",
+            sort=self.sort,
+            missing_values=self.missing_values,
+        )
         values = series.values
         borders = Borders.cut(len(values), self.validation_share, self.test_share)
         check_window("data.timesteps", "training part", borders.train, self.timesteps, self.horizon)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from lstmcast.arrays import Array
+from lstmcast.data import time_format
 from lstmcast.data.csv_file import NUMBER
 from lstmcast.data.user_file import shorten
 from lstmcast.errors import InvalidError
@@ -61,12 +63,14 @@ class Clock:
         text: its time, as it stands in the file.
         step: the distance of two rows.
         day: of the month, where rows are months apart; `LAST_DAY`: the last one, however many there are.
+        form: the format of the times, as of ``datetime.strptime``; empty: ISO 8601, or numbers.
     """
 
     row: int
     text: str
     step: Step
     day: int = 1
+    form: str = ""
 
     def write(self, row: int) -> str:
         """Return the time that many steps after the first row; empty where no calendar reaches."""
@@ -86,9 +90,13 @@ class Clock:
 
     @cached_property
     def _last(self) -> datetime | None:
-        return _parse(self.text)
+        return time_format.read(self.text, self.form) if self.form else _parse(self.text)
 
     def _written(self, time: datetime) -> str:
+        if self.form:
+            of_day = "%H" in self.form or "%I" in self.form
+            unit = timedelta(seconds=1 if "%S" in self.form else 60) if of_day else timedelta(days=1)
+            return time_format.write(time if "%f" in self.form else time + unit / 2, self.form)
         if len(self.text) <= len("2010-01-01"):
             day = (time + timedelta(hours=12)).date().isoformat()  # the nearest, for rows lie roughly a unit apart
             return day[: len(self.text)] if "-" in self.text else day.replace("-", "")
@@ -111,46 +119,156 @@ class TimeAxis:
         origin: the first row's distance in steps from the time zero: from 1970 in UTC, from the year 0 in months,
             or from the number 0; 0 where times are mere labels.
         clock: tells the time of any step; None where times are mere labels.
+        notes: what the user should know of the times.
     """
 
     steps: Array
     origin: float = 0.0
     clock: Clock | None = None
+    notes: tuple[str, ...] = ()
 
 
-def read_times(path: Path, column: str, texts: Sequence[str], lines: Sequence[int]) -> TimeAxis:
-    """Read a time column: dates and times in ISO 8601 (taken as UTC), months, or numbers; else labels.
+def read_times(path: Path, column: str, texts: Sequence[str], lines: Sequence[int], form: str = "") -> TimeAxis:
+    """Read a time column: dates and times in a format that is known or given, months, or numbers; else labels.
+
+    Times that name no zone are taken as UTC.
 
     Args:
         path: the file, for messages.
         column: the column's name, for messages.
         texts: its fields.
         lines: the line in the file of each.
+        form: the format of its fields, as of ``datetime.strptime``; empty: ISO 8601, numbers, or one of those of
+            ``time_format.py``.
 
     Raises:
-        InvalidError: if a time is missing, does not come after the one before, or lies between two steps.
+        InvalidError: if a time is missing, does not come after the one before, or lies between two steps; if it can be
+            read in two ways.
     """
-    rows = np.arange(len(texts))
-    read = _date if _date(texts[0]) is not None else _number if _number(texts[0]) is not None else None
-    if read is None or len(texts) < 2:
-        return TimeAxis(rows)
     where = f"column {shorten(repr(column))}"
-    found: list[float] = []
+    if len(texts) < 2:
+        return TimeAxis(np.arange(len(texts)))
+    if not form and (_date(texts[0]) is not None or _number(texts[0]) is not None):
+        months = len(texts[0]) == 6 and all(time_format.read(text, time_format.YEAR_AND_MONTH) for text in texts)
+        with suppress(InvalidError) if months else nullcontext():
+            return _axis(path, where, texts, lines, "")
+        return _axis(path, where, texts, lines, time_format.YEAR_AND_MONTH)
+    forms = [form] if form else time_format.formats_of(texts)
+    if not forms and any(time_format.read(texts[0], known) for known in time_format.FORMATS):
+        # all but some rows are times: which
+        _refuse_odd(path, where, texts, lines)
+    if not forms:
+        note = (
+            f"{path}: {where} is not read as times ({shorten(repr(texts[0]))}): order and gaps of the rows are not"
+            " checked; data.time_format tells how its times are written"
+        )
+        return TimeAxis(np.arange(len(texts)), notes=(note,))
+    return _only_regular(path, where, texts, lines, forms)
+
+
+def _refuse_odd(path: Path, where: str, texts: Sequence[str], lines: Sequence[int]) -> None:
+    """Name the first row that no format reads which reads all rows above it.
+
+    Raises:
+        InvalidError: always.
+    """
+    kept = [form for form in time_format.FORMATS if time_format.read(texts[0], form)]
     for text, line in zip(texts, lines, strict=True):
-        time = read(text)
+        left = [form for form in kept if time_format.read(text, form)]
+        if not left:
+            raise _no_time(path, line, where, text, texts[0])
+        kept = left
+
+
+def _only_regular(path: Path, where: str, texts: Sequence[str], lines: Sequence[int], forms: Sequence[str]) -> TimeAxis:
+    """Return the axis of the only format, or of the only one under which no row is missing or out of order.
+
+    Raises:
+        InvalidError: if there is none, or more than one.
+    """
+    if len(forms) == 1:
+        return _axis(path, where, texts, lines, forms[0])
+    regular = []
+    for form in forms:
+        with suppress(InvalidError):
+            axis = _axis(path, where, texts, lines, form)
+            if axis.steps[-1] == len(texts) - 1:
+                regular.append(axis)
+    if len(regular) == 1:
+        return regular[0]
+    raise _ambiguous(path, where, texts, lines, forms)
+
+
+def _ambiguous(
+    path: Path, where: str, texts: Sequence[str], lines: Sequence[int], forms: Sequence[str]
+) -> InvalidError:
+    row = next(k for k, text in enumerate(texts) if len({time_format.read(text, form) for form in forms}) > 1)
+    ways = [f"{time_format.read(texts[row], form):%Y-%m-%d}" for form in forms]
+    return InvalidError(
+        f"{path}:{lines[row]}: {where}: {shorten(texts[row])} can be read as {' or '.join(ways)}",
+        f"say which: data.time_format={forms[0]} or {forms[1]}",
+    )
+
+
+def _no_time(path: Path, line: int, where: str, text: str, like: str) -> InvalidError:
+    return InvalidError(
+        f"{path}:{line}: {where} holds {shorten(repr(text))}, which is no time like {shorten(repr(like))}"
+    )
+
+
+def seconds_of(path: Path, column: str, texts: Sequence[str], lines: Sequence[int], form: str = "") -> Array | None:
+    """Return the seconds since 1970, or the numbers, of a time column ``(L,)``; None if they are labels.
+
+    Arguments and errors are those of `read_times`, but for the order of the rows.
+    """
+    if form or not (texts and (_date(texts[0]) is not None or _number(texts[0]) is not None)):
+        forms = [form] if form else time_format.formats_of(texts)
+        if not forms:
+            return None
+        if len(forms) > 1:
+            raise _ambiguous(path, f"column {shorten(repr(column))}", texts, lines, forms)
+        form = forms[0]
+    return _read_all(path, f"column {shorten(repr(column))}", texts, lines, form)
+
+
+def _read_all(path: Path, where: str, texts: Sequence[str], lines: Sequence[int], form: str) -> Array:
+    found: list[float] = []
+    numbers = not form and _date(texts[0]) is None
+    for text, line in zip(texts, lines, strict=True):
+        if form:
+            parsed = time_format.read(text, form)
+            time = None if parsed is None else parsed.timestamp()
+        else:
+            time = _number(text) if numbers else _date(text)
         if time is None:
-            like = shorten(repr(texts[0]))
-            raise InvalidError(f"{path}:{line}: {where} holds {shorten(repr(text))}, which is no time like {like}")
+            like = texts[0] if not form or time_format.read(texts[0], form) else form
+            raise _no_time(path, line, where, text, like)
         found.append(time)
-    times = np.array(found)
+    return np.array(found)
+
+
+def _axis(path: Path, where: str, texts: Sequence[str], lines: Sequence[int], form: str) -> TimeAxis:
+    """Return the axis of times in a format; empty: ISO 8601 or numbers."""
+    times = _read_all(path, where, texts, lines, form)
+    numbers = not form and _date(texts[0]) is None
+    dates = None if numbers else [time_format.read(text, form) if form else _parse(text) for text in texts]
+    local = [(date.utcoffset(), date.time()) for date in dates or () if date]
+    if dates and len({offset for offset, _ in local}) > 1 and len({clock for _, clock in local}) == 1:
+        # the same time of each local day: summer time moves the clock, not the row
+        dates = [date and date.replace(tzinfo=UTC) for date in dates]
+        times = np.array([date.timestamp() for date in dates if date])
     distances = np.diff(times)
     for row in np.flatnonzero(distances <= 0)[:1]:
         what = "repeats the time" if distances[row] == 0 else "lies before that"
-        raise InvalidError(
-            f"{path}:{lines[row + 1]}: {where}: {shorten(texts[row + 1])} {what} of the row above",
-            "sort the rows by time; local times with daylight saving repeat an hour: use UTC",
-        )
-    months, day = _months(texts) if read is _date else (None, 1)
+        hint = "sort the rows by time: data.sort=true does"
+        if distances[row] == 0:
+            hint = "leave out one of the two rows; local times with daylight saving repeat an hour: use UTC"
+        elif (distances < 0).all():
+            hint = "the rows run from the newest to the oldest: data.sort=true turns them round"
+        elif (distances < 0).sum() < len(distances) / 2 and times[row + 1] <= times[0]:
+            hint = "are there several series one below the other? give each a file, or a column, of its own"
+        raise InvalidError(f"{path}:{lines[row + 1]}: {where}: {shorten(texts[row + 1])} {what} of the row above", hint)
+    months, day = _months(dates) if dates else (None, 1)
     if months is not None:
         times, distances = months, np.diff(months)
     ratio = distances / np.median(distances)
@@ -163,12 +281,15 @@ def read_times(path: Path, column: str, texts: Sequence[str], lines: Sequence[in
         )
     after = np.concatenate([[0], np.cumsum(steps)])
     size = float((times[-1] - times[0]) / after[-1])
-    unit: Literal["second", "month", "number"] = (
-        "number" if read is _number else "second" if months is None else "month"
-    )
-    clock = Clock(int(after[-1]), texts[-1], Step(size, unit), day)
+    unit: Literal["second", "month", "number"] = "number" if numbers else "second" if months is None else "month"
+    clock = Clock(int(after[-1]), texts[-1], Step(size, unit), day, form)
+    if form and clock.write(clock.row) != texts[-1] and dates and dates[-1]:
+        # a form that cannot be written back, as 1/2/2020, goes on in ISO 8601
+        midnight = all(date and date.time() == time() for date in dates)
+        text = dates[-1].date().isoformat() if midnight else dates[-1].isoformat()
+        clock = Clock(clock.row, text, clock.step, day)
     # there are more ways to write a time than are written here
-    known = clock.write(clock.row) == texts[-1]
+    known = clock.write(clock.row) == clock.text
     return TimeAxis(after.astype(np.int64), float(times[0] / size), clock if known else None)
 
 
@@ -192,12 +313,12 @@ def _number(text: str) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _months(texts: Sequence[str]) -> tuple[Array | None, int]:
+def _months(given: Sequence[datetime | None]) -> tuple[Array | None, int]:
     """Return the months since the year 0 if all dates are the same day of a month, or all the last, else None.
 
     Beside them that day, or `LAST_DAY`.
     """
-    dates = [date for date in map(_parse, texts) if date is not None]
+    dates = [date for date in given if date is not None]
     last = all(date.day == monthrange(date.year, date.month)[1] for date in dates)
     days = {(LAST_DAY if last else date.day, date.time()) for date in dates}
     months = np.array([12 * date.year + date.month - 1 for date in dates], dtype=np.float64)

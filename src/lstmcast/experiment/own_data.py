@@ -66,9 +66,20 @@ def start_after_file(trained: Trained, path: Path, columns: Sequence[str] | None
             f" ({', '.join(trained.columns)}), here are {len(names)}"
         )
     time_column = _time_column(trained)
-    missing = trained.config.generator.missing if isinstance(trained.config.generator, Series) else "error"
-    timed = trained.forecaster.covariates is not None
-    series = read_series(path, names, time_column, missing, timed=timed)
+    timed, generator = trained.forecaster.covariates is not None, trained.config.generator
+    if isinstance(generator, Series):
+        series = read_series(
+            path,
+            names,
+            time_column,
+            generator.missing,
+            timed=timed,
+            form=generator.time_format or "",
+            sort=generator.sort,
+            missing_values=generator.missing_values,
+        )
+    else:
+        series = read_series(path, names, time_column, "error", timed=timed)
     return start_after_series(trained, series, str(path))
 
 
