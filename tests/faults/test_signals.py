@@ -92,7 +92,7 @@ def test_the_second_time_it_leaves_at_once(server, trainings, make_config, folde
     [
         ("predict RUN --future 1000000 -o FILE", "lstmcast.forecasting.table:csv_rows"),
         ("predict RUN --future 1000000", "lstmcast.forecasting.table:csv_rows"),
-        ("evaluate RUN", "lstmcast.forecasting.evaluate:evaluate"),
+        ("evaluate RUN", "lstmcast.experiment.trained:evaluate"),
         ("plot RUN", "lstmcast.reports.plots:rollout"),
         ("plot RUN", "lstmcast.reports.plots:save"),
     ],
