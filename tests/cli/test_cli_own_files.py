@@ -94,3 +94,10 @@ def test_an_override_that_is_not_yaml_says_how_to_quote(cli):
 def test_what_needs_times_says_so(cli, option):
     outcome = cli("train", "--config", "sunspots", "data.time_column=null", option, "--dry-run")
     outcome.refused(2, option.partition("=")[0], "there are no times")
+
+
+def test_a_short_series_trains_with_the_shipped_batch_size(cli, tmp_path):
+    file = write(tmp_path / "short.csv", "year,y", [f"{1900 + k},{100 + 10 * np.sin(k / 2):.2f}" for k in range(100)])
+    options = (f"data.path={file}", "data.columns=[y]", "data.time_column=year", "training.steps=3")
+    cli("train", "--config", "sunspots", *options, "--output-dir", tmp_path, "--name", "short").done()
+    assert len((tmp_path / "short" / "metrics.jsonl").read_text().splitlines()) == 3

@@ -222,9 +222,17 @@ class Series(Section):
         def values_alone(batch: Batch) -> Batch:
             return replace(batch, targets=batch.targets[..., : len(self.columns)])
 
-        def sampler(rows: Array = inputs, **settings: Any) -> Sampler:
+        def sampler(rows: Array = inputs, *, batch_size: int | None, **settings: Any) -> Sampler:
+            # a short series has few windows: a batch is then all of them, as with other programs' loaders
+            count = len(rows) * (rows.shape[1] - self.timesteps - self.horizon + 1)
             windows = WindowSampler(
-                rows, self.timesteps, self.horizon, shuffle=self.shuffle, drop_last=self.drop_last, **settings
+                rows,
+                self.timesteps,
+                self.horizon,
+                batch_size=min(batch_size or count, count),
+                shuffle=self.shuffle,
+                drop_last=self.drop_last,
+                **settings,
             )
             # what is known in advance is read, not forecast
             return ChangedSampler(windows, values_alone) if covariates else windows
