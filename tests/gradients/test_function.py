@@ -120,3 +120,40 @@ def test_the_parameters_are_left_as_they_were():
 
 def test_a_nan_gradient_fails():
     assert not check_gradients(lambda p: p["w"].sum(), {"w": [1.0, math.nan]}, {"w": np.zeros(2)}).passed
+
+
+W = np.random.default_rng(3).standard_normal(5)
+ONES = np.ones(50_000)
+
+
+@pytest.mark.parametrize(
+    ("function", "right", "at"),
+    [
+        (lambda p: 1e-12 * (p["w"] ** 2).sum(), 2e-12 * W, W),
+        (lambda p: 1e12 * (p["w"] ** 2).sum(), 2e12 * W, W),
+        (lambda p: (np.real(p["w"]) ** 2).sum(), 2e6 * W, 1e6 * W),
+        (lambda p: np.log(np.abs(np.real(p["w"]))).sum(), 100 / W, 0.01 * W),
+        (lambda p: float(np.round((np.real(p["w"]) ** 2).sum(), 6)), 2 * W, W),
+        (lambda p: (p["w"] ** 2).sum(), 2 * ONES, ONES),
+    ],
+    ids=["tiny loss", "huge loss", "large", "small and real alone", "rounded", "many elements"],
+)
+def test_of_any_size_right_gradients_pass_and_wrong_ones_fail(function, right, at):
+    assert check_gradients(function, {"w": right}, {"w": at}).passed
+    assert not check_gradients(function, {"w": 1.01 * right}, {"w": at}).passed
+    one = right.copy()
+    one[3] *= 1.1
+    assert not check_gradients(function, {"w": one}, {"w": at}).passed
+
+
+def test_where_nothing_can_be_compared_nothing_passes():
+    report = check_gradients(lambda p: np.abs(np.real(p["w"])).sum(), {"w": 7 * np.ones(3)}, {"w": np.zeros(3)})
+    assert not report.passed
+    assert "nothing could be compared" in report.parameters["w"].note
+
+
+def test_an_empty_array_is_right():
+    empty = np.zeros((0, 3))
+    assert check_gradients(lambda p: (p["w"] ** 2).sum(), {"w": 2 * W, "e": empty}, {"w": W, "e": empty}).passed
+    with pytest.raises(UsageError, match="none"):
+        check_gradients(lambda _: 1.0, {"e": empty}, {"e": empty})
