@@ -63,7 +63,7 @@ class Run:
 
     @property
     def last(self) -> Path:
-        """All that training needs to go on."""
+        """All that training needs to resume."""
         return self.path / "checkpoints" / "last.safetensors"
 
     @property
@@ -217,9 +217,9 @@ def create_folder(output_dir: Path, name: str | None, stem: str) -> Path:
                 if name is not None:
                     hint = "choose another name"
                     if Run(path).manifest.exists():
-                        hint += f", or go on with it: lstmcast train --resume {path}"
+                        hint += f", or resume it: lstmcast train --resume {path}"
                     elif (path / SWEEP).exists():
-                        hint += f", or go on with it: lstmcast sweep run SPEC --name {name} --resume"
+                        hint += f", or resume it: lstmcast sweep run SPEC --name {name} --resume"
                     raise UsageError(f"--name {name}: {path} is there already", hint) from None
                 attempt += 1
                 continue

@@ -41,7 +41,9 @@ def test_wrong_use(cli, sines, arguments, code, needle):
     cli("export", *arguments, "--output-dir", sines.output_dir).refused(code, needle)
 
 
-@pytest.mark.parametrize("overrides", [[], ["model.autoregression=6"]], ids=["network", "beside a linear part"])
+@pytest.mark.parametrize(
+    "overrides", [[], ["model.autoregression=6"]], ids=["network", "beside an autoregressive component"]
+)
 def test_the_program_in_the_docs_forecasts_as_we_do(cli, two_config, overrides, tmp_path):
     config = two_config()
     cli("train", "--config", config, "--name", "run", "--output-dir", tmp_path, *overrides).done()

@@ -1,4 +1,4 @@
-"""The linear part of a forecast, and what it leaves to the network."""
+"""The autoregressive component of a forecast, and what it leaves to the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REMAINDER = Remainder.fit(ORDER, VALUES)
 
 
 def by_hand(row: Any, t: int) -> Any:
-    """Return what the linear part leaves of value t of a row ``(L, 2)``."""
+    """Return what the autoregressive component leaves of value t of a row ``(L, 2)``."""
     left = []
     for f, (b, *a) in enumerate(REMAINDER.autoregression.coefficients):
         forecast = b + sum(a_k * row[t - k, f] for k, a_k in enumerate(a, 1))

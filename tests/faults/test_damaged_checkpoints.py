@@ -88,7 +88,7 @@ def test_a_damaged_state_falls_back_to_the_one_before_and_says_so(trainings, unb
         trainings.resume(run, warnings.append)
         assert len(warnings) == 1
         assert str(run.last) in warnings[0]
-        assert "going on from the state before it" in warnings[0]
+        assert "resumed from the state before it" in warnings[0]
         # the damaged one did not take its place
         assert run.previous.read_bytes() == before
         assert trainings.result(run) == unbroken

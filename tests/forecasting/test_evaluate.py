@@ -77,8 +77,8 @@ def test_a_network_beside_a_linear_part_is_not_sent_into_rollouts(zero, make_dat
     assert "training.rollout" in alone.verdict.advice
     assert "model.autoregression" in beside.verdict.advice
     assert "linear_part" not in alone.baselines
-    # a silent network is its linear part, and the table says so
-    assert beside.baselines["linear_part"].label == "AR(1), the linear part"
+    # a silent network is its autoregressive component, and the table says so
+    assert beside.baselines["linear_part"].label == "AR(1), the autoregressive component"
     assert beside.model.rollout == pytest.approx(beside.baselines["linear_part"].rollout)
     assert beside.model.next_step == pytest.approx(beside.baselines["linear_part"].next_step)
     assert "rollout" not in beside.verdict.advice

@@ -248,7 +248,7 @@ class TestCovariates:
 
 
 class TestRemainder:
-    """A linear part forecasts first, and the network what it leaves."""
+    """An autoregressive component forecasts first, and the network what it leaves."""
 
     ORDER = 7
 

@@ -46,7 +46,7 @@ def test_a_killed_process_costs_one_trial_and_an_interrupted_sweep_goes_on(files
     time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = program.finish(process, 130)
-    assert "hint: go on with: lstmcast sweep run spec.yaml --name s --resume" in err
+    assert "hint: resume it: lstmcast sweep run spec.yaml --name s --resume" in err
     first = program.trials(sweep)
     assert first[1]["status"] == "failed"
     assert "killed" in first[1]["reason"]

@@ -218,7 +218,7 @@ def _run(
     code = stop.exit_code or code
     if code in (ExitCode.INTERRUPTED, ExitCode.STOPPED):
         say("stopped; everything is saved")
-        say(f"hint: go on with: {again}")
+        say(f"hint: resume it: {again}")
     elif code == ExitCode.FAILED_TRIALS:
         failed = [trial for trial in sweep.trials if trial.unsuccessful]
         say(

@@ -164,7 +164,7 @@ def _render(result: Result, why: str, *, json: bool, quiet: bool) -> None:
         say(f"hint: {result.remedy}")
     if result.status == "stopped":
         say(f"stopped by {result.reason or why} after step {result.step:,}; everything is saved")
-        say(f"hint: go on with: lstmcast train --resume {result.run.path}")
+        say(f"hint: resume it: lstmcast train --resume {result.run.path}")
 
 
 def _render_finished(run: Run, json: bool, quiet: bool) -> None:

@@ -72,12 +72,12 @@ class Remainder:
 
         v(t) = AR(v(t - 1), …, v(t - p)) + scale · y(t),   y(t) the network's output for step t
 
-    The linear part stays as it was fitted; in a rollout it reads the forecasts like the network does.
+    The autoregressive component stays as it was fitted; in a rollout it reads the forecasts like the network does.
     Sources: Zhang 2003, https://doi.org/10.1016/S0925-2312(01)00702-0 (a linear model, and a network of what it
     leaves); Lai et al. 2018, https://arxiv.org/abs/1703.07015, section 3.6 (the sum of both as one forecaster).
 
     Attributes:
-        autoregression: the linear part, of one order for all features.
+        autoregression: the autoregressive component, of one order for all features.
         scale: standard deviation of what it leaves of the training part, ``(F,)``.
     """
 

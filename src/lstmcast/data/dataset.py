@@ -85,7 +85,7 @@ class Dataset:
         sampler: makes the endless stream of training batches:
             ``sampler(batch_size, seed, last_step=..., warmup=...)``.
         covariates: what is known of every step in advance; step 0 is the first of all rows.
-        remainder: the linear part of a forecast, whose remainder the network forecasts.
+        remainder: the autoregressive component of a forecast, whose remainder the network forecasts.
         clock: tells the time of any step, if that is known; step 0 is the first of all rows.
         notes: what a user should know about the data.
     """

@@ -36,7 +36,7 @@ from lstmcast.training.loop import Outcome, fit
 from lstmcast.training.trackers import Tracking, require
 from lstmcast.training.trainer import Record, Trainer
 
-# seconds between two saves of the state that --resume goes on from
+# seconds between two saves of the state that --resume starts from
 SAVE_EVERY = 10.0
 
 
@@ -68,10 +68,10 @@ class Result:
 
 
 class Training:
-    """A training run about to start or to go on; making one checks all that can be checked without a folder."""
+    """A training run about to start or to resume; making one checks all that can be checked without a folder."""
 
     def __init__(self, config: Config, run: Run | None = None) -> None:
-        """Prepare a new run, or (given its folder) one that goes on.
+        """Prepare a new run, or (given its folder) resume one.
 
         Raises:
             LstmcastError: if anything in the config or the data is wrong.
@@ -97,7 +97,7 @@ class Training:
             except (InvalidError, NotFoundError):
                 raise error from None
             self._warnings.append(
-                f"{error.message}; going on from the state before it, after step {self.trainer.total:,}"
+                f"{error.message}; resumed from the state before it, after step {self.trainer.total:,}"
             )
 
     def _read(self, path: Path) -> None:
@@ -114,7 +114,7 @@ class Training:
         self._seconds = seconds
         if numerics != self._numerics:
             self._warnings.append(
-                "this machine, its cores or its libraries round otherwise: the run goes on, but not to the same bytes"
+                "this machine, its cores or its libraries round otherwise: the run resumes, but not to the same bytes"
             )
 
     @property
@@ -158,7 +158,7 @@ class Training:
 
     @classmethod
     def resume(cls, run: Run) -> Training:
-        """Prepare to go on with a run that was stopped or killed."""
+        """Prepare to resume a run that was stopped or killed."""
         return cls(load(str(run.config)), run)
 
     def execute(

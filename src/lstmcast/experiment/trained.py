@@ -172,7 +172,7 @@ def load_trained(run: Run) -> Trained | TrainedTokens:
     except NotFoundError as error:
         going_on = run.last.exists() and not run.held
         raise NotFoundError(
-            error.message, f"go on with its training: lstmcast train --resume {run.path}" if going_on else error.hint
+            error.message, f"resume its training: lstmcast train --resume {run.path}" if going_on else error.hint
         ) from None
     try:
         if config.data.kind == "text":

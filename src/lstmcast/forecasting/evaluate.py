@@ -213,7 +213,7 @@ def evaluate(
     baselines = {
         name: score(
             name,
-            baseline.label + (", the linear part" if name == LINEAR_PART else ""),
+            baseline.label + (", the autoregressive component" if name == LINEAR_PART else ""),
             np.concatenate([baseline.forecast(held.rows[:, :start], steps) for start in starts]),
         )
         for name, baseline in fitted.items()

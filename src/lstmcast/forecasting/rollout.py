@@ -40,7 +40,7 @@ class Forecaster:
         sliding: steps of the sliding window; None: the state is carried on.
         bins: the classes of a categorical network.
         covariates: what the network knows of every step in advance.
-        remainder: the linear part of each forecast; the network forecasts what it leaves.
+        remainder: the autoregressive component of each forecast; the network forecasts what it leaves.
         paths: rollouts drawn at once, if there are classes.
         seed: of the draws.
         processes: this engine's, to share long rollouts of many series; None: there are none.

@@ -82,8 +82,8 @@ def judge(
         model_rmse: the rollout's RMSE over all K steps.
         baselines: label to RMSE over the same steps.
         echo: `metrics.echo` of the forecasts of the next step.
-        orders: label to order, of those baselines that could be the linear part of such a network.
-        order: that of the linear part which it has.
+        orders: label to order, of those baselines that could be the autoregressive component of such a network.
+        order: that of the autoregressive component which it has.
     """
     K = truth.shape[1]
     holds = metrics.valid_steps(forecast, truth, scale, HOLDS)

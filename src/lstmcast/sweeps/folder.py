@@ -236,7 +236,7 @@ def all_sweeps(output_dir: Path) -> list[Sweep]:
 
 
 def find_same(plan: Plan, output_dir: Path, name: str | None) -> Sweep:
-    """Find the sweep to go on with: the one of that name, or the latest of this spec.
+    """Find the sweep to resume: the one of that name, or the latest of this spec.
 
     Raises:
         NotFoundError: if there is none.

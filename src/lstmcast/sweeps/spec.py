@@ -44,14 +44,14 @@ class Median(Section):
 
 
 class SuccessiveHalving(Section):
-    """At each rung of training steps lets only the best go on.
+    """At each rung of training steps lets only the best continue.
 
     Source: https://optuna.readthedocs.io/en/stable/reference/generated/optuna.pruners.SuccessiveHalvingPruner.html
     """
 
     kind: Literal["successive_halving"]
     min_steps: int | None = Field(None, gt=0, description="training steps of the first rung; null: by the first trial")
-    reduction: int = Field(4, ge=2, description="one of this many goes on; the next rung is this many times as far")
+    reduction: int = Field(4, ge=2, description="one of this many continues; the next rung is this many times as far")
 
 
 class Spec(Document):

@@ -57,7 +57,7 @@ def train_trial(
     told: Callable[[], Word | None],
     report_every: float,
 ) -> Ended:
-    """Train a trial into its run in ``folder``, or go on where it was stopped.
+    """Train a trial into its run in ``folder``, or resume where it was stopped.
 
     Args:
         order: the trial.

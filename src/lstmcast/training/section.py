@@ -86,7 +86,7 @@ class Loop(Section):
     input_noise_std: float = Field(0.0, ge=0, description="standard deviation of noise added to true inputs")
     rollout: RolloutTraining | None = Field(None, description="train through the network's own predictions")
     clip: Clip | None = Field(None, description="clip the gradient")
-    retries: Retries | None = Field(None, description="go on after a divergence; null: end the training")
+    retries: Retries | None = Field(None, description="continue after a divergence; null: end the training")
     weight_average: float | None = Field(
         None,
         gt=0,

@@ -82,7 +82,7 @@ class TensorBoard:
 class MLflow:
     """Sends to the server or folder in ``MLFLOW_TRACKING_URI``, else to ``mlruns`` beside the run.
 
-    The experiment is ``MLFLOW_EXPERIMENT_NAME``, else ``lstmcast``. A run that goes on does so in MLflow too.
+    The experiment is ``MLFLOW_EXPERIMENT_NAME``, else ``lstmcast``. A run that resumes does so in MLflow too.
     Source: https://mlflow.org/docs/latest/api_reference/python_api/mlflow.client.html
     """
 
@@ -151,7 +151,7 @@ def require(names: Sequence[TrackerName]) -> None:
 
 
 class Tracking:
-    """All trackers of a run; one that fails is dropped with a warning, and the training goes on."""
+    """All trackers of a run; one that fails is dropped with a warning, and the training continues."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn = warn
