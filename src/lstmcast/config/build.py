@@ -62,7 +62,7 @@ def make_network_engine(
     if engine is not None:
         return make_engine(engine, network, parameters)
     device, recompute = config.model.device, config.model.recompute
-    return make_training_engine(config.engine(stage), network, parameters, device=device, recompute=recompute)
+    return make_training_engine(stage.engine, network, parameters, device=device, recompute=recompute)
 
 
 def make_forecaster(config: Config, dataset: Dataset, engine: Engine, processes: Processes | None = None) -> Forecaster:
@@ -193,7 +193,7 @@ def count_processes(config: Config, stage: Stage) -> int:
 
     if distributed.processes() > 1:
         return distributed.processes()
-    if config.engine(stage) == "torch":
+    if stage.engine == "torch":
         from lstmcast.network.torch_engine import find_device
 
         if find_device(config.model.device).type != "cpu":

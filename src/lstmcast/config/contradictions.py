@@ -9,7 +9,6 @@ from lstmcast.data import DataSection
 from lstmcast.data.generators import NumericSection
 from lstmcast.data.text import Text
 from lstmcast.network.cells import CELLS
-from lstmcast.network.engine import EngineName
 from lstmcast.network.section import ModelSection
 from lstmcast.training.section import RolloutTraining, TrainingSection
 from lstmcast.training.stages import Stage
@@ -50,10 +49,6 @@ class Config(Protocol):
     def last_step_loss(self) -> bool:
         """Whether the loss counts the last step alone."""
 
-    def engine(self, stage: Stage) -> EngineName:
-        """Return the engine that trains a stage."""
-        ...
-
 
 class Rule(NamedTuple):
     """A combination that makes no sense: whether a config has it, the key at fault, and what is wrong."""
@@ -75,7 +70,7 @@ def contradictions(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _engine(config: Config, stage: Stage) -> list[Rule]:
-    model, engine = config.model, config.engine(stage)
+    model, engine = config.model, stage.engine
     numpy_alone = CELLS[model.cell].torch_step is None
     on_gpu = model.device == "cuda"
     leave_it_out = f"the cell {model.cell} is written in NumPy alone; leave it out"

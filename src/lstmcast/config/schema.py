@@ -14,7 +14,6 @@ from lstmcast.data.generators import NumericSection
 from lstmcast.data.quantized import Quantized
 from lstmcast.data.text import Text
 from lstmcast.errors import LstmcastError
-from lstmcast.network.engine import EngineName
 from lstmcast.network.section import ModelSection
 from lstmcast.sections import Document
 from lstmcast.training.optimizers import OptimizerSection
@@ -56,15 +55,10 @@ class Config(Document):
     @property
     def stages(self) -> list[Stage]:
         """The stages of the training, of which there is at least one."""
-        stages = [Stage(self.optimizer, self.schedule, self.training, self.model.dtype)]
+        stages = [Stage(self.optimizer, self.schedule, self.training, self.model.dtype, self.model)]
         for index, following in enumerate(self.then):
             stages.append(stages[-1].after(following, index))
         return stages
-
-    def engine(self, stage: Stage) -> EngineName:
-        """Return the engine that trains a stage."""
-        training = stage.training
-        return self.model.faster_engine(stage.dtype, training.batch_size, rollout=training.rollout is not None)
 
     @property
     def generator(self) -> NumericSection | Text:

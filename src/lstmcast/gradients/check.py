@@ -60,7 +60,7 @@ def check_config(config: Config, oracle: OracleName = "complex", rollout: int | 
     if rollout is not None and not 0 <= rollout <= 1000:
         raise UsageError(f"--rollout {rollout}: must be from 0 to 1,000")
     random = np.random.default_rng(config.seed)
-    engine = config.engine(config.stages[0])
+    engine = config.stages[0].engine
     make = partial(make_engine, engine, recompute=config.model.recompute)
     results: dict[str, ParameterResult] = {}
     notes: list[str] = []
@@ -83,7 +83,7 @@ def check_config(config: Config, oracle: OracleName = "complex", rollout: int | 
         )
     elif config.model.device != "cpu":
         notes.append("checked on the processor, not on a GPU")
-    if any(config.engine(stage) != engine for stage in config.stages):
+    if any(stage.engine != engine for stage in config.stages):
         notes.append(f"checked with the {engine} engine, as in the first stage; a later stage takes the other one")
     if config.model.dtype == "float32":
         notes.append("checked in float64; the config trains in float32")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from lstmcast.network.section import DtypeName
+from lstmcast.network.engine import EngineName
+from lstmcast.network.section import DtypeName, ModelSection
 from lstmcast.sections import Section
 from lstmcast.training.optimizers import OptimizerSection
 from lstmcast.training.schedules import Constant, ScheduleSection
@@ -27,6 +28,7 @@ class Stage:
     """One stage with all that holds for it.
 
     Attributes:
+        model: the network, the same in all stages but for its ``dtype``.
         key: where its keys stand in the config: "" or "then.0." and so on.
     """
 
@@ -34,7 +36,14 @@ class Stage:
     schedule: ScheduleSection
     training: TrainingSection
     dtype: DtypeName
+    model: ModelSection
     key: str = ""
+
+    @property
+    def engine(self) -> EngineName:
+        """The engine that trains the stage."""
+        rollout = self.training.rollout is not None
+        return self.model.faster_engine(self.dtype, self.training.batch_size, rollout=rollout)
 
     @property
     def remedy(self) -> str:
@@ -57,4 +66,5 @@ class Stage:
             name: getattr(self.training, name) for name in TrainingSection.model_fields.keys() - Loop.model_fields
         }
         training = TrainingSection.model_construct(**vars(following.training), **for_all)
-        return Stage(following.optimizer, following.schedule, training, following.dtype or self.dtype, f"then.{index}.")
+        dtype, key = following.dtype or self.dtype, f"then.{index}."
+        return Stage(following.optimizer, following.schedule, training, dtype, self.model, key)
