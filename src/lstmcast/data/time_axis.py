@@ -6,11 +6,11 @@ import re
 from calendar import monthrange
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -148,7 +148,7 @@ def read_times(path: Path, column: str, texts: Sequence[str], lines: Sequence[in
     where = f"column {shorten(repr(column))}"
     if len(texts) < 2:
         return TimeAxis(np.arange(len(texts)))
-    if not form and (_date(texts[0]) is not None or _number(texts[0]) is not None):
+    if not form and _in_iso_or_numbers(texts):
         months = len(texts[0]) == 6 and all(time_format.read(text, time_format.YEAR_AND_MONTH) for text in texts)
         with suppress(InvalidError) if months else nullcontext():
             return _axis(path, where, texts, lines, "")
@@ -221,56 +221,62 @@ def seconds_of(path: Path, column: str, texts: Sequence[str], lines: Sequence[in
 
     Arguments and errors are those of `read_times`, but for the order of the rows.
     """
-    if form or not (texts and (_date(texts[0]) is not None or _number(texts[0]) is not None)):
-        forms = [form] if form else time_format.formats_of(texts)
+    where = f"column {shorten(repr(column))}"
+    if not form and not _in_iso_or_numbers(texts):
+        forms = time_format.formats_of(texts)
         if not forms:
             return None
         if len(forms) > 1:
-            raise _ambiguous(path, f"column {shorten(repr(column))}", texts, lines, forms)
+            raise _ambiguous(path, where, texts, lines, forms)
         form = forms[0]
-    return _read_all(path, f"column {shorten(repr(column))}", texts, lines, form)
+    return _seconds(_read_all(path, where, texts, lines, form))
 
 
-def _read_all(path: Path, where: str, texts: Sequence[str], lines: Sequence[int], form: str) -> Array:
-    found: list[float] = []
-    numbers = not form and _date(texts[0]) is None
-    for text, line in zip(texts, lines, strict=True):
+def _in_iso_or_numbers(texts: Sequence[str]) -> bool:
+    return bool(texts) and (_parse(texts[0]) is not None or _number(texts[0]) is not None)
+
+
+def _read_all(
+    path: Path, where: str, texts: Sequence[str], lines: Sequence[int], form: str
+) -> list[datetime] | list[float]:
+    """Read all rows in a format; empty: ISO 8601 or numbers."""
+
+    def read(text: str) -> datetime | float | None:
         if form:
-            parsed = time_format.read(text, form)
-            time = None if parsed is None else parsed.timestamp()
-        else:
-            time = _number(text) if numbers else _date(text)
+            return time_format.read(text, form)
+        return _number(text) if numbers else _parse(text)
+
+    numbers = not form and _parse(texts[0]) is None
+    found: list[Any] = []
+    for text, line in zip(texts, lines, strict=True):
+        time = read(text)
         if time is None:
-            like = texts[0] if not form or time_format.read(texts[0], form) else form
-            raise _no_time(path, line, where, text, like)
+            raise _no_time(path, line, where, text, form if form and read(texts[0]) is None else texts[0])
         found.append(time)
-    return np.array(found)
+    return found
+
+
+def _seconds(times: list[datetime] | list[float]) -> Array:
+    return np.array([time.timestamp() if isinstance(time, datetime) else time for time in times])
+
+
+def _at_local_times(dates: list[datetime]) -> list[datetime]:
+    """Take dates that are at the same time of each local day as they are: summer time moves the clock, not the row."""
+    if len({date.utcoffset() for date in dates}) > 1 and len({date.time() for date in dates}) == 1:
+        return [date.replace(tzinfo=UTC) for date in dates]
+    return dates
 
 
 def _axis(path: Path, where: str, texts: Sequence[str], lines: Sequence[int], form: str) -> TimeAxis:
     """Return the axis of times in a format; empty: ISO 8601 or numbers."""
-    times = _read_all(path, where, texts, lines, form)
-    numbers = not form and _date(texts[0]) is None
-    dates = None if numbers else [time_format.read(text, form) if form else _parse(text) for text in texts]
-    local = [(date.utcoffset(), date.time()) for date in dates or () if date]
-    if dates and len({offset for offset, _ in local}) > 1 and len({clock for _, clock in local}) == 1:
-        # the same time of each local day: summer time moves the clock, not the row
-        dates = [date and date.replace(tzinfo=UTC) for date in dates]
-        times = np.array([date.timestamp() for date in dates if date])
-    distances = np.diff(times)
-    for row in np.flatnonzero(distances <= 0)[:1]:
-        what = "repeats the time" if distances[row] == 0 else "lies before that"
-        hint = "sort the rows by time: data.sort=true does"
-        if distances[row] == 0:
-            hint = "leave out one of the two rows; local times with daylight saving repeat an hour: use UTC"
-        elif (distances < 0).all():
-            hint = "the rows run from the newest to the oldest: data.sort=true turns them round"
-        elif (distances < 0).sum() < len(distances) / 2 and times[row + 1] <= times[0]:
-            hint = "are there several series one below the other? give each a file, or a column, of its own"
-        raise InvalidError(f"{path}:{lines[row + 1]}: {where}: {shorten(texts[row + 1])} {what} of the row above", hint)
+    read = _read_all(path, where, texts, lines, form)
+    dates = _at_local_times([time for time in read if isinstance(time, datetime)])
+    times = _seconds(dates or read)
+    if (np.diff(times) <= 0).any():
+        raise _out_of_order(path, where, texts, lines, times)
     months, day = _months(dates) if dates else (None, 1)
-    if months is not None:
-        times, distances = months, np.diff(months)
+    times = times if months is None else months
+    distances = np.diff(times)
     ratio = distances / np.median(distances)
     steps = np.rint(ratio)
     for row in np.flatnonzero((np.abs(ratio - steps) > TOLERANCE) | (steps < 1))[:1]:
@@ -281,22 +287,35 @@ def _axis(path: Path, where: str, texts: Sequence[str], lines: Sequence[int], fo
         )
     after = np.concatenate([[0], np.cumsum(steps)])
     size = float((times[-1] - times[0]) / after[-1])
-    unit: Literal["second", "month", "number"] = "number" if numbers else "second" if months is None else "month"
-    clock = Clock(int(after[-1]), texts[-1], Step(size, unit), day, form)
-    if form and clock.write(clock.row) != texts[-1] and dates and dates[-1]:
-        # a form that cannot be written back, as 1/2/2020, goes on in ISO 8601
-        midnight = all(date and date.time() == time() for date in dates)
+    unit: Literal["second", "month", "number"] = "number" if not dates else "second" if months is None else "month"
+    clock = _clock(Clock(int(after[-1]), texts[-1], Step(size, unit), day, form), dates)
+    return TimeAxis(after.astype(np.int64), float(times[0] / size), clock)
+
+
+def _out_of_order(path: Path, where: str, texts: Sequence[str], lines: Sequence[int], times: Array) -> InvalidError:
+    """Name the first row that does not come after the one before, and what to do about it."""
+    distances = np.diff(times)
+    row = int(np.argmax(distances <= 0))
+    what, hint = "lies before that", "sort the rows by time: data.sort=true does"
+    if distances[row] == 0:
+        what = "repeats the time"
+        hint = "leave out one of the two rows; local times with daylight saving repeat an hour: use UTC"
+    elif (distances < 0).all():
+        hint = "the rows run from the newest to the oldest: data.sort=true turns them round"
+    elif (distances < 0).sum() < len(distances) / 2 and times[row + 1] <= times[0]:
+        hint = "are there several series one below the other? give each a file, or a column, of its own"
+    return InvalidError(f"{path}:{lines[row + 1]}: {where}: {shorten(texts[row + 1])} {what} of the row above", hint)
+
+
+def _clock(clock: Clock, dates: Sequence[datetime]) -> Clock | None:
+    """Return a clock that can write its own last row, in ISO 8601 if need be; None if there is none."""
+    if clock.form and clock.write(clock.row) != clock.text:
+        # a form that cannot be written back, as 1/2/2020
+        midnight = all(date.time() == time() for date in dates)
         text = dates[-1].date().isoformat() if midnight else dates[-1].isoformat()
-        clock = Clock(clock.row, text, clock.step, day)
+        clock = replace(clock, text=text, form="")
     # there are more ways to write a time than are written here
-    known = clock.write(clock.row) == clock.text
-    return TimeAxis(after.astype(np.int64), float(times[0] / size), clock if known else None)
-
-
-def _date(text: str) -> float | None:
-    """Return the seconds since 1970."""
-    parsed = _parse(text)
-    return None if parsed is None else parsed.timestamp()
+    return clock if clock.write(clock.row) == clock.text else None
 
 
 def _parse(text: str) -> datetime | None:
@@ -313,12 +332,11 @@ def _number(text: str) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _months(given: Sequence[datetime | None]) -> tuple[Array | None, int]:
+def _months(dates: Sequence[datetime]) -> tuple[Array | None, int]:
     """Return the months since the year 0 if all dates are the same day of a month, or all the last, else None.
 
     Beside them that day, or `LAST_DAY`.
     """
-    dates = [date for date in given if date is not None]
     last = all(date.day == monthrange(date.year, date.month)[1] for date in dates)
     days = {(LAST_DAY if last else date.day, date.time()) for date in dates}
     months = np.array([12 * date.year + date.month - 1 for date in dates], dtype=np.float64)
