@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lstmcast.network.cells import CELLS
+
 PROGRAM = Path(sys.executable).parent / "lstmcast"
 BASH = """
 source <(_LSTMCAST_COMPLETE=source_bash "$PROGRAM")
@@ -52,8 +54,8 @@ def bash(folder, *words):
         (["train", "--config", "sine"], ["sine-waves"]),
         (["train", "--config", "x", "optimizer.k"], ["optimizer.kind=", "optimizer.kind=adam", "optimizer.kind=adamw"]),
         (["train", "--config", "x", "optimizer.kind", "=", "ad"], ["adam", "adamw"]),
-        (["train", "--config", "x", "model.cell", "="], ["lstm", "gru", "rnn"]),
-        (["trace", "--config", "x", "model.cell", "="], ["lstm", "gru", "rnn"]),
+        (["train", "--config", "x", "model.cell", "="], list(CELLS)),
+        (["trace", "--config", "x", "model.cell", "="], list(CELLS)),
         (["trace", "wa"], ["waves-a", "waves-b"]),
         (["runs", "--where", "training.ste"], ["training.steps="]),
         (["config", "copy", "windowed"], ["windowed-sine", "windowed-sine-tiny"]),
@@ -75,7 +77,7 @@ def test_fish(folder, tmp_path):
     script.write_text(run(folder, [PROGRAM], _LSTMCAST_COMPLETE="source_fish").stdout)
     text = f"set PATH {PROGRAM.parent} $PATH; source {script}; complete -C 'lstmcast train --config x model.cell='"
     found = run(folder, ["fish", "--no-config", "-c", text], HOME=str(tmp_path)).stdout.split()
-    assert sorted(found) == ["model.cell=gru", "model.cell=lstm", "model.cell=rnn"]
+    assert sorted(found) == sorted(f"model.cell={name}" for name in CELLS)
 
 
 def test_zsh(folder, tmp_path):

@@ -394,6 +394,25 @@ def single(*given):
 """
 
 
+@pytest.mark.parametrize("kept", ["np.float32", "np.float64"])
+def test_a_rough_loss_raises_no_alarm_and_hides_no_mistake(kept: str, write) -> None:
+    right = (PROGRAMS / "two_layers.py").read_text().replace("KEPT = np.float32", f"KEPT = {kept}")
+    report = check_code(write(right))
+    assert report.passed, report
+    assert report.worst_relative_error < (5e-3 if kept == "np.float32" else 1e-8)
+    assert any("rough" in note for note in report.notes) == (kept == "np.float32")
+    for found, replaced in (
+        ("carry = p", "carry = 0 * p"),
+        ("1 - hs[t + 1] ** 2", "1 - hs[t] ** 2"),
+        ("np.outer(hs[t], da)", "np.outer(hs[t + 1], da)"),
+        ('grads["b" + k] += da', 'grads["b" + k] = da'),
+        ("dxs[t] = p", "dxs[t] = 1.1 * p"),
+        ("(dhs[t] + carry)", "(dhs[t] + 0.9 * carry)"),
+    ):
+        assert right.count(found) == 1
+        assert not check_code(write(right.replace(found, replaced))).passed, replaced
+
+
 def test_programs_in_float32_are_judged_by_its_digits(examined) -> None:
     text = (TEMPLATES / "lstm.txt").read_text() + SINGLE
     for name in ("loss", "grads"):
