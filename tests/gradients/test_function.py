@@ -157,3 +157,15 @@ def test_an_empty_array_is_right():
     assert check_gradients(lambda p: (p["w"] ** 2).sum(), {"w": 2 * W, "e": empty}, {"w": W, "e": empty}).passed
     with pytest.raises(UsageError, match="none"):
         check_gradients(lambda _: 1.0, {"e": empty}, {"e": empty})
+
+
+@pytest.mark.parametrize("given", [None, [np.ones(5)], lambda _: None])
+def test_gradients_without_names_are_refused(given):
+    with pytest.raises(UsageError, match="by name"):
+        check_gradients(lambda p: p["w"].sum(), given, {"w": W})
+
+
+@pytest.mark.parametrize("arguments", [({"w": W}, {"w": W}, {"w": W}), (lambda p: p["w"].sum(), {"w": W}, [W])])
+def test_arguments_in_another_order_are_refused(arguments):
+    with pytest.raises(UsageError, match="in this order"):
+        check_gradients(*arguments)

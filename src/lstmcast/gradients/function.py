@@ -105,7 +105,8 @@ def check_gradients(
 
     Args:
         loss: takes the parameters by name and returns one number, the same for the same parameters.
-        gradients: the gradients to check by name, or a function of the parameters that returns them.
+        gradients: the gradients to check by name, or a function of the parameters that returns them; those of other
+            names are not looked at.
         parameters: arrays of any shape, by name; all are used in float64.
         relative_tolerance: how far a gradient may be off, relative to the norm of its slopes.
         absolute_tolerance: how far its norm may be off in any case; rounding of the loss is allowed for anyway.
@@ -123,6 +124,11 @@ def check_gradients(
     Source: Squire and Trapp 1998, https://doi.org/10.1137/S003614459631241X (complex step); Richardson's
     extrapolation, https://en.wikipedia.org/wiki/Richardson_extrapolation (central differences)
     """
+    if not callable(loss) or not isinstance(parameters, Mapping):
+        raise UsageError(
+            "check_gradients: takes a loss (a function), its gradients and parameters as arrays by name, in this order",
+            "for instance check_gradients(loss, gradients, {'W': W})",
+        )
     at = {name: np.array(array, dtype=np.float64) for name, array in parameters.items()}
     if not any(array.size for array in at.values()):
         raise UsageError("parameters: there are none")
@@ -201,6 +207,8 @@ def assert_gradients(
 def _given(gradients: Gradients, at: ArrayMap) -> ArrayMap:
     """Return the gradients to check, each of its parameter's shape."""
     found = gradients({name: array.copy() for name, array in at.items()}) if callable(gradients) else gradients
+    if not isinstance(found, Mapping):
+        raise UsageError(f"gradients: {type(found).__name__}; they must be arrays by name, as the parameters are")
     arrays = {name: np.asarray(found[name], dtype=np.float64) for name in at if name in found}
     problems = [f"gradients: none of {name!r}; there are {', '.join(found)}" for name in at if name not in found]
     problems += [
